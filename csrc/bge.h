@@ -1,0 +1,139 @@
+// The C interface of bgevl: models and contexts over ggml, for one call a batch.
+//
+// Ownership: every handle is freed by the function named beside its type. The caller owns every buffer that is
+// written to. Nothing here keeps a pointer to a caller's buffer past the call, except bge_tensor.data, which must stay
+// readable until the last context of the model is freed.
+//
+// Threads: a bge_model does not change and is shared freely. A bge_context serves one call at a time;
+// bge_context_cancel alone may be called while another thread is inside a call.
+//
+// Errors: a function returns BGE_OK or another bge_code and then fills the caller's bge_error, if it gave one. No
+// function throws, and none leaves a buffer it failed to fill in a stated condition.
+#ifndef BGE_H
+#define BGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#define BGE_NOEXCEPT noexcept
+#else
+#define BGE_NOEXCEPT
+#endif
+
+typedef enum bge_code {
+    BGE_OK = 0,
+    BGE_ERR_ARGUMENT = 1,    // a value given by the caller is wrong: the message names it
+    BGE_ERR_MEMORY = 2,      // memory could not be had
+    BGE_ERR_CANCELLED = 3,   // bge_context_cancel was called
+    BGE_ERR_UNSUPPORTED = 4, // this build or this processor cannot do it
+    BGE_ERR_INTERNAL = 5,    // a fault of bgevl's or ggml's
+} bge_code;
+
+typedef struct bge_error {
+    int32_t code;
+    char message[508];
+} bge_error;
+
+// A weight as it stands in a GGUF file.
+typedef struct bge_tensor {
+    const char *name;
+    int32_t type;     // ggml_type
+    int32_t reserved; // zero
+    int64_t ne[4];    // elements along each dimension, the contiguous one first; 1 where there is none
+    const void *data; // row-major, aligned to 32 bytes
+    uint64_t size;    // bytes at data
+} bge_tensor;
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Models
+// ---------------------------------------------------------------------------------------------------------------------
+
+typedef struct bge_model bge_model; // bge_model_free
+
+// One transformer encoder.
+typedef struct bge_tower {
+    int32_t n_layer;
+    int32_t n_embd; // width
+    int32_t n_ff;   // width inside the feed-forward block
+    int32_t n_head; // divides n_embd
+    float eps;      // of the layer norms
+    int32_t gelu;   // 0: quick GELU, x * sigmoid(1.702 x); 1: GELU by erf
+} bge_tower;
+
+typedef struct bge_clip_params {
+    uint32_t struct_size; // sizeof(bge_clip_params)
+    bge_tower text;
+    int32_t n_vocab;
+    int32_t n_ctx; // positions of the text tower
+    bge_tower vision;
+    int32_t image_size; // pixels a side
+    int32_t patch_size; // pixels a side; divides image_size
+    int32_t n_proj;     // width of the shared embedding space
+    int32_t file_mapped; // 1: tensor data lies in a read-only file mapping, whose pages may be given back once a
+                         // weight has been repacked (they are read again from the file if touched again)
+    const char *kernels; // NULL: the best that this processor can run. "ref", "avx2", "avx512", "neon", ... forces one
+                         // instruction set; "ggml" uses ggml's own operations throughout
+} bge_clip_params;
+
+// Makes a CLIP model of two towers from validated weights. Weights are repacked tower by tower, when first used.
+// Fails with BGE_ERR_ARGUMENT for a missing tensor or a wrong shape, naming it.
+int32_t bge_clip_new(const bge_clip_params *params, const bge_tensor *tensors, int64_t n_tensors, bge_model **out,
+                     bge_error *err) BGE_NOEXCEPT;
+
+// Drops the caller's hold on a model. Contexts made from it keep it alive. NULL is allowed.
+void bge_model_free(bge_model *model) BGE_NOEXCEPT;
+
+// Bytes held by a model beside the caller's tensors: repacked weights and small tables.
+int64_t bge_model_bytes(const bge_model *model) BGE_NOEXCEPT;
+
+// The instruction set that a model's kernels use, a static string.
+const char *bge_model_kernels(const bge_model *model) BGE_NOEXCEPT;
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Contexts
+// ---------------------------------------------------------------------------------------------------------------------
+
+typedef struct bge_context bge_context; // bge_context_free
+
+typedef struct bge_context_params {
+    uint32_t struct_size; // sizeof(bge_context_params)
+    int32_t n_threads;    // at least 1
+} bge_context_params;
+
+int32_t bge_context_new(bge_model *model, const bge_context_params *params, bge_context **out,
+                        bge_error *err) BGE_NOEXCEPT;
+void bge_context_free(bge_context *context) BGE_NOEXCEPT;
+
+// Asks the running call of a context to stop (cancel = 1), which it does within one graph node, or takes that back (0).
+// While set, calls fail with BGE_ERR_CANCELLED.
+void bge_context_cancel(bge_context *context, int32_t cancel) BGE_NOEXCEPT;
+
+// Bytes of a context's buffers, which grow to the largest batch it has seen.
+int64_t bge_context_bytes(const bge_context *context) BGE_NOEXCEPT;
+
+// Text features before normalisation. ids holds the rows one after another, lengths[i] tokens for row i, and pool[i]
+// is the position in row i whose state is projected. Writes n_rows * n_proj floats to dst, which holds dst_len.
+int32_t bge_clip_encode_text(bge_context *context, const int32_t *ids, int64_t n_ids, const int32_t *lengths,
+                             const int32_t *pool, int64_t n_rows, float *dst, int64_t dst_len,
+                             bge_error *err) BGE_NOEXCEPT;
+
+// Image features before normalisation. pixels holds n_images planes of [3][image_size][image_size], already
+// normalised. Writes n_images * n_proj floats to dst, which holds dst_len.
+int32_t bge_clip_encode_image(bge_context *context, const float *pixels, int64_t n_pixels, int64_t n_images, float *dst,
+                              int64_t dst_len, bge_error *err) BGE_NOEXCEPT;
+
+// ---------------------------------------------------------------------------------------------------------------------
+// This machine
+// ---------------------------------------------------------------------------------------------------------------------
+
+// The instruction set that kernels = NULL chooses here, with BGEVL_CPU heeded; NULL where BGEVL_CPU names one that this
+// processor or build lacks. A static string.
+const char *bge_cpu_kernels(void) BGE_NOEXCEPT;
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,102 @@
+// The functions of ggml's C interface that csrc calls, declared by hand; see ggml_types.h for why.
+//
+// tests/ggmlcheck includes this file after ggml's real headers with BGE_GGML_REAL set: C then refuses any prototype
+// that is not compatible with the real one.
+#ifndef BGE_GGML_API_H
+#define BGE_GGML_API_H
+
+#ifndef BGE_GGML_REAL
+#include "ggml_types.h"
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct ggml_context;
+struct ggml_cgraph;
+struct ggml_gallocr;
+struct ggml_threadpool;
+struct ggml_backend_buffer_type;
+
+typedef void (*ggml_custom_op_t)(struct ggml_tensor *dst, int ith, int nth, void *userdata);
+
+// Contexts and tensors.
+struct ggml_context *ggml_init(struct ggml_init_params params);
+void ggml_free(struct ggml_context *ctx);
+size_t ggml_tensor_overhead(void);
+struct ggml_tensor *ggml_new_tensor(struct ggml_context *ctx, enum ggml_type type, int n_dims, const int64_t *ne);
+struct ggml_tensor *ggml_new_tensor_1d(struct ggml_context *ctx, enum ggml_type type, int64_t ne0);
+struct ggml_tensor *ggml_new_tensor_2d(struct ggml_context *ctx, enum ggml_type type, int64_t ne0, int64_t ne1);
+struct ggml_tensor *ggml_new_tensor_3d(struct ggml_context *ctx, enum ggml_type type, int64_t ne0, int64_t ne1,
+                                       int64_t ne2);
+struct ggml_tensor *ggml_set_name(struct ggml_tensor *tensor, const char *name);
+void ggml_set_input(struct ggml_tensor *tensor);
+void ggml_set_output(struct ggml_tensor *tensor);
+size_t ggml_nbytes(const struct ggml_tensor *tensor);
+
+// Types.
+int64_t ggml_blck_size(enum ggml_type type);
+size_t ggml_type_size(enum ggml_type type);
+size_t ggml_row_size(enum ggml_type type, int64_t ne);
+const char *ggml_type_name(enum ggml_type type);
+const struct ggml_type_traits *ggml_get_type_traits(enum ggml_type type);
+void ggml_quantize_init(enum ggml_type type);
+bool ggml_quantize_requires_imatrix(enum ggml_type type);
+size_t ggml_quantize_chunk(enum ggml_type type, const float *src, void *dst, int64_t start, int64_t nrows,
+                           int64_t n_per_row, const float *imatrix);
+bool ggml_validate_row_data(enum ggml_type type, const void *data, size_t nbytes);
+
+// Operations.
+struct ggml_tensor *ggml_add(struct ggml_context *ctx, struct ggml_tensor *a, struct ggml_tensor *b);
+struct ggml_tensor *ggml_mul(struct ggml_context *ctx, struct ggml_tensor *a, struct ggml_tensor *b);
+struct ggml_tensor *ggml_norm(struct ggml_context *ctx, struct ggml_tensor *a, float eps);
+struct ggml_tensor *ggml_gelu_erf(struct ggml_context *ctx, struct ggml_tensor *a);
+struct ggml_tensor *ggml_gelu_quick(struct ggml_context *ctx, struct ggml_tensor *a);
+struct ggml_tensor *ggml_mul_mat(struct ggml_context *ctx, struct ggml_tensor *a, struct ggml_tensor *b);
+struct ggml_tensor *ggml_concat(struct ggml_context *ctx, struct ggml_tensor *a, struct ggml_tensor *b, int dim);
+struct ggml_tensor *ggml_repeat_4d(struct ggml_context *ctx, struct ggml_tensor *a, int64_t ne0, int64_t ne1,
+                                   int64_t ne2, int64_t ne3);
+struct ggml_tensor *ggml_cont(struct ggml_context *ctx, struct ggml_tensor *a);
+struct ggml_tensor *ggml_cont_2d(struct ggml_context *ctx, struct ggml_tensor *a, int64_t ne0, int64_t ne1);
+struct ggml_tensor *ggml_reshape_2d(struct ggml_context *ctx, struct ggml_tensor *a, int64_t ne0, int64_t ne1);
+struct ggml_tensor *ggml_reshape_3d(struct ggml_context *ctx, struct ggml_tensor *a, int64_t ne0, int64_t ne1,
+                                    int64_t ne2);
+struct ggml_tensor *ggml_view_2d(struct ggml_context *ctx, struct ggml_tensor *a, int64_t ne0, int64_t ne1, size_t nb1,
+                                 size_t offset);
+struct ggml_tensor *ggml_view_3d(struct ggml_context *ctx, struct ggml_tensor *a, int64_t ne0, int64_t ne1, int64_t ne2,
+                                 size_t nb1, size_t nb2, size_t offset);
+struct ggml_tensor *ggml_permute(struct ggml_context *ctx, struct ggml_tensor *a, int axis0, int axis1, int axis2,
+                                 int axis3);
+struct ggml_tensor *ggml_get_rows(struct ggml_context *ctx, struct ggml_tensor *a, struct ggml_tensor *b);
+struct ggml_tensor *ggml_soft_max_ext(struct ggml_context *ctx, struct ggml_tensor *a, struct ggml_tensor *mask,
+                                      float scale, float max_bias);
+struct ggml_tensor *ggml_custom_4d(struct ggml_context *ctx, enum ggml_type type, int64_t ne0, int64_t ne1, int64_t ne2,
+                                   int64_t ne3, struct ggml_tensor **args, int n_args, ggml_custom_op_t fun,
+                                   int n_tasks, void *userdata);
+
+// Graphs.
+struct ggml_cgraph *ggml_new_graph_custom(struct ggml_context *ctx, size_t size, bool grads);
+size_t ggml_graph_overhead_custom(size_t size, bool grads);
+void ggml_build_forward_expand(struct ggml_cgraph *cgraph, struct ggml_tensor *tensor);
+
+// Memory of a graph's intermediate tensors.
+struct ggml_backend_buffer_type *ggml_backend_cpu_buffer_type(void);
+struct ggml_gallocr *ggml_gallocr_new(struct ggml_backend_buffer_type *buft);
+void ggml_gallocr_free(struct ggml_gallocr *galloc);
+bool ggml_gallocr_reserve(struct ggml_gallocr *galloc, struct ggml_cgraph *graph);
+bool ggml_gallocr_alloc_graph(struct ggml_gallocr *galloc, struct ggml_cgraph *graph);
+size_t ggml_gallocr_get_buffer_size(struct ggml_gallocr *galloc, int buffer_id);
+
+// Running a graph on the processor.
+struct ggml_threadpool_params ggml_threadpool_params_default(int n_threads);
+struct ggml_threadpool *ggml_threadpool_new(struct ggml_threadpool_params *params);
+void ggml_threadpool_free(struct ggml_threadpool *threadpool);
+struct ggml_cplan ggml_graph_plan(const struct ggml_cgraph *cgraph, int n_threads, struct ggml_threadpool *threadpool);
+enum ggml_status ggml_graph_compute(struct ggml_cgraph *cgraph, struct ggml_cplan *cplan);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
