@@ -1,0 +1,94 @@
+# Everything that is done to this repository. `make` lists it.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GO ?= go
+# What the binary calls itself. A checkout without git or without a tag still builds.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+# The version comes from the line above, so Go need not ask git (which fails on a folder that another user owns).
+GOBUILD := $(GO) build -buildvcs=false -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
+
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI := build/bin/golangci-lint-$(GOLANGCI_VERSION)
+
+# The packages to test, and the longest that one of them may take.
+PKG ?= ./...
+TEST_TIMEOUT ?= 30m
+# The race detector needs cgo, as the product does, and a 64-bit processor that it knows.
+RACE ?= $(if $(filter amd64 arm64 ppc64le s390x,$(shell $(GO) env GOARCH)),-race)
+
+.PHONY: help
+help: ## list what can be made
+	@echo 'usage: make TARGET'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/bgevl
+	@mkdir -p bin
+	$(GOBUILD) -o bin/bgevl ./cmd/bgevl
+
+.PHONY: demo
+demo: build ## score pictures; MODEL=file.gguf or a checkpoint's folder uses real weights
+	@GO='$(GO)' tools/demo.sh $(if $(MODEL),'$(MODEL)')
+
+.PHONY: test
+test: check build ## run every check and every test, with the race detector
+	$(GO) test $(RACE) -timeout $(TEST_TIMEOUT) $(PKG)
+
+.PHONY: test-quick
+test-quick: vet ## run the tests in under five minutes: no race detector, no long cases, no linters
+	$(GO) test -short -timeout 5m $(PKG)
+
+.PHONY: bench
+bench: ## run every benchmark, once each; BENCH=regexp picks some
+	$(GO) test -run '^$$' -bench '$(or $(BENCH),.)' -benchmem -timeout 60m $(PKG)
+
+.PHONY: fuzz
+fuzz: ## fuzz every target for FUZZTIME (10s)
+	@GO='$(GO)' FUZZTIME='$(or $(FUZZTIME),10s)' tools/fuzz.sh
+
+# What is checked before a test runs. The linter is a build of minutes, so only CI has it in `make test`.
+.PHONY: check
+check: format-check vet
+ifeq ($(BGEVL_REQUIRE),1)
+check: lint-go
+endif
+
+.PHONY: vet
+vet:
+	$(GO) vet $(PKG)
+
+.PHONY: format-check
+format-check:
+	@tools/format.sh --check
+
+.PHONY: format
+format: ## format the Go and C sources
+	@tools/format.sh
+
+.PHONY: lint
+lint: format-check lint-go ## gofmt, clang-format and golangci-lint
+
+.PHONY: lint-go
+lint-go: $(GOLANGCI)
+	$(GOLANGCI) run $(PKG)
+
+$(GOLANGCI):
+	@echo 'building golangci-lint $(GOLANGCI_VERSION): this takes some minutes, once'
+	@mkdir -p build/bin
+	GOBIN='$(CURDIR)/build/bin' GOFLAGS=-buildvcs=false $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	@mv build/bin/golangci-lint $@
+
+.PHONY: setup
+setup: ## install the Debian packages that tests and linters need
+	@tools/setup.sh
+
+.PHONY: pictures
+pictures: ## draw examples/pictures anew
+	$(GO) run ./tools/pictures -o examples/pictures
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin build
