@@ -1,0 +1,155 @@
+package pixels
+
+import (
+	"fmt"
+	"math"
+)
+
+// Filter is a resampling filter. The values are Pillow's Image.Resampling, which preprocessor_config.json stores.
+type Filter int
+
+// The filters that Resize knows.
+const (
+	Nearest  Filter = 0
+	Lanczos  Filter = 1
+	Bilinear Filter = 2
+	Bicubic  Filter = 3
+	Box      Filter = 4
+	Hamming  Filter = 5
+)
+
+// String returns Pillow's name of the filter in lower case.
+func (f Filter) String() string {
+	names := [...]string{"nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"}
+	if f < 0 || int(f) >= len(names) {
+		return fmt.Sprintf("filter %d", int(f))
+	}
+	return names[f]
+}
+
+// valid reports whether the filter is one of this package's.
+func (f Filter) valid() bool { return f >= Nearest && f <= Hamming }
+
+// kernel returns the filter's weight function and the distance beyond which it is 0. The filter isn't Nearest.
+//
+// Products are wrapped in float64() wherever they are added to something: it keeps the compiler from fusing them on
+// machines that can, so that the weights are the same everywhere.
+func (f Filter) kernel() (weight func(float64) float64, support float64) {
+	switch f {
+	case Box:
+		return boxWeight, 0.5
+	case Bilinear:
+		return bilinearWeight, 1
+	case Hamming:
+		return hammingWeight, 1
+	case Lanczos:
+		return lanczosWeight, 3
+	}
+	return bicubicWeight, 2
+}
+
+func boxWeight(x float64) float64 {
+	if x > -0.5 && x <= 0.5 {
+		return 1
+	}
+	return 0
+}
+
+func bilinearWeight(x float64) float64 {
+	if x = math.Abs(x); x < 1 {
+		return 1 - x
+	}
+	return 0
+}
+
+func hammingWeight(x float64) float64 {
+	x = math.Abs(x)
+	if x == 0 {
+		return 1
+	}
+	if x >= 1 {
+		return 0
+	}
+	x *= math.Pi
+	return math.Sin(x) / x * (0.54 + float64(0.46*math.Cos(x)))
+}
+
+// bicubicWeight is Keys' cubic with a = -0.5.
+func bicubicWeight(x float64) float64 {
+	const a = -0.5
+	x = math.Abs(x)
+	if x < 1 {
+		return float64(float64((float64((a+2)*x)-(a+3))*x)*x) + 1
+	}
+	if x < 2 {
+		return (float64((float64((x-5)*x)+8)*x) - 4) * a
+	}
+	return 0
+}
+
+func lanczosWeight(x float64) float64 {
+	if x >= -3 && x < 3 {
+		return sinc(x) * sinc(x/3)
+	}
+	return 0
+}
+
+func sinc(x float64) float64 {
+	if x == 0 {
+		return 1
+	}
+	x *= math.Pi
+	return math.Sin(x) / x
+}
+
+// taps are the weights of a run of output positions along one axis: output i sums size[i] input positions from
+// first[i], with the weights at i*width.
+type taps struct {
+	width       int
+	first, size []int32
+	fixed       []int32   // weights in fixed point, for 8-bit samples
+	exact       []float64 // the same before rounding, for 16-bit samples
+}
+
+// fixedBits is the fraction of a fixed-point weight: 8 bits of a 32-bit sum go to the sample, 2 to what a filter with
+// negative lobes overshoots.
+const fixedBits = 32 - 8 - 2
+
+// newTaps computes the weights of the outputs [lo, hi) where in positions are resampled to out positions.
+func newTaps(in, out, lo, hi int, f Filter) *taps {
+	weight, support := f.kernel()
+	scale := float64(in) / float64(out)
+	stretch := max(scale, 1)
+	support *= stretch
+	t := &taps{width: int(math.Ceil(support))*2 + 1}
+	n := hi - lo
+	t.first, t.size = make([]int32, n), make([]int32, n)
+	t.fixed, t.exact = make([]int32, n*t.width), make([]float64, n*t.width)
+	inv := 1 / stretch
+	for i := range n {
+		center := (float64(lo+i) + 0.5) * scale
+		first := max(0, int(center-support+0.5))
+		size := min(in, int(center+support+0.5)) - first
+		k := t.exact[i*t.width:][:size]
+		sum := 0.0
+		for j := range k {
+			k[j] = weight((float64(j+first) - center + 0.5) * inv)
+			sum += k[j]
+		}
+		for j := range k {
+			if sum != 0 {
+				k[j] /= sum
+			}
+			v := float64(k[j] * (1 << fixedBits))
+			t.fixed[i*t.width+j] = int32(v + math.Copysign(0.5, v))
+		}
+		t.first[i], t.size[i] = int32(first), int32(size)
+	}
+	return t
+}
+
+// bounds returns the input positions that the outputs read: [lo, hi).
+func (t *taps) bounds() (lo, hi int) {
+	n := len(t.first) - 1
+	return int(t.first[0]), int(t.first[n] + t.size[n])
+}

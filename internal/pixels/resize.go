@@ -1,0 +1,280 @@
+package pixels
+
+import (
+	"fmt"
+	"math"
+)
+
+// maxResizeSide bounds the sides of a resized image. The sides that configurations ask for are some hundreds; the
+// bound is there so that a product of two of them can be computed.
+const maxResizeSide = 1 << 15
+
+// Resize returns the image scaled to w by h pixels, every byte as Pillow's Image.resize gives it: the filter is
+// widened by the ratio when scaling down, the horizontal pass comes first and rounds to 8 bits, LA and RGBA are
+// premultiplied around the resize, and modes "1" and P always use Nearest. The result has the image's own mode. It fails
+// for an unknown filter and for a side outside 1 to 32,768.
+func (im *Image) Resize(w, h int, f Filter) (*Image, error) {
+	return im.resizeRegion(w, h, f, region{0, 0, w, h})
+}
+
+// region is a rectangle of pixels: [x0, x1) by [y0, y1).
+type region struct{ x0, y0, x1, y1 int }
+
+func (r region) width() int  { return r.x1 - r.x0 }
+func (r region) height() int { return r.y1 - r.y0 }
+
+// resizeRegion returns the part r of what Resize(w, h, f) returns, and computes no more than that. The part lies
+// within w by h and isn't empty; w and h may be larger than Resize allows.
+func (im *Image) resizeRegion(w, h int, f Filter, r region) (*Image, error) {
+	if err := im.check(); err != nil {
+		return nil, err
+	}
+	if !f.valid() {
+		return nil, fmt.Errorf("pixels: resize: filter %d: want 0 to 5 (nearest, lanczos, bilinear, bicubic, box, hamming)", int(f))
+	}
+	if r.width() < 1 || r.height() < 1 || r.width() > maxResizeSide || r.height() > maxResizeSide {
+		return nil, fmt.Errorf("pixels: resize to %dx%d: want sides of 1 to %d", w, h, maxResizeSide)
+	}
+	if w == im.Width && h == im.Height {
+		return im.crop(r), nil
+	}
+	if im.Mode == Bilevel || im.Mode == P {
+		f = Nearest
+	}
+	if f == Nearest {
+		return im.nearest(w, h, r), nil
+	}
+	switch im.Mode {
+	case LA, RGBA:
+		out := premultiply(im).resample(w, h, f, r)
+		unpremultiply(out)
+		return out, nil
+	}
+	return im.resample(w, h, f, r), nil
+}
+
+// crop returns a copy of the region.
+func (im *Image) crop(r region) *Image {
+	c := im.Mode.Channels()
+	out := copyRows(im.Mode, r.width(), r.height(), im.Pix, (r.y0*im.Width+r.x0)*c, im.Width*c)
+	out.Palette = im.Palette
+	return out
+}
+
+// nearest picks the source pixel under each output pixel's centre.
+func (im *Image) nearest(w, h int, r region) *Image {
+	out := newImage(im.Mode, r.width(), r.height())
+	out.Palette = im.Palette
+	xs, ys := nearestPositions(im.Width, w, im.Mode == I16), nearestPositions(im.Height, h, im.Mode == I16)
+	c := im.Mode.Channels()
+	i := 0
+	for _, sy := range ys[r.y0:r.y1] {
+		row := im.Pix[sy*im.Width*c:][:im.Width*c]
+		for _, sx := range xs[r.x0:r.x1] {
+			i += copy(out.Pix[i:i+c], row[sx*c:])
+		}
+	}
+	return out
+}
+
+// nearestPositions returns the source position of each of out positions. Pillow adds the step up from position to
+// position for 8-bit modes and multiplies for 16-bit ones; the two round differently.
+func nearestPositions(in, out int, multiply bool) []int {
+	step := float64(in) / float64(out)
+	pos := make([]int, out)
+	at := step * 0.5
+	for i := range pos {
+		if multiply {
+			at = float64(step * (float64(i) + 0.5))
+		}
+		pos[i] = min(int(at), in-1)
+		at += step
+	}
+	return pos
+}
+
+// resample runs the two passes that are needed; the image isn't of mode "1" or P.
+func (im *Image) resample(w, h int, f Filter, r region) *Image {
+	var horizontal, vertical *taps
+	top, bottom := r.y0, r.y1
+	if h != im.Height {
+		vertical = newTaps(im.Height, h, r.y0, r.y1, f)
+		top, bottom = vertical.bounds()
+	}
+	if w != im.Width {
+		horizontal = newTaps(im.Width, w, r.x0, r.x1, f)
+	} else if r.x0 != 0 || r.x1 != w {
+		im = im.crop(region{r.x0, 0, r.x1, im.Height})
+	}
+	c := im.Mode.Channels()
+	part := &Image{Mode: im.Mode, Width: im.Width, Height: bottom - top, Pix: im.Pix[top*im.Width*c : bottom*im.Width*c]}
+	if horizontal != nil {
+		part = part.horizontal(horizontal)
+	}
+	if vertical != nil {
+		part = part.vertical(vertical, top)
+	} else if horizontal == nil {
+		part = part.crop(region{0, 0, part.Width, part.Height})
+	}
+	return part
+}
+
+// horizontal resamples each row.
+func (im *Image) horizontal(t *taps) *Image {
+	out := newImage(im.Mode, len(t.first), im.Height)
+	c := im.Mode.Channels()
+	for y := range im.Height {
+		src, dst := im.Pix[y*im.Width*c:][:im.Width*c], out.Pix[y*out.Width*c:][:out.Width*c]
+		switch im.Mode {
+		case I16:
+			horizontal16(dst, src, t)
+		case L:
+			horizontal1(dst, src, t)
+		case LA:
+			horizontal2(dst, src, t)
+		case RGB:
+			horizontal3(dst, src, t)
+		default:
+			horizontal4(dst, src, t)
+		}
+	}
+	return out
+}
+
+// half is what a fixed-point sum starts from, so that the shift rounds.
+const half = 1 << (fixedBits - 1)
+
+// clip8 returns a fixed-point sum as a sample.
+func clip8(sum int32) byte {
+	v := sum >> fixedBits
+	if uint32(v) > 255 {
+		// All ones for a positive sum, all zeros for a negative one.
+		v = ^(v >> 31)
+	}
+	return byte(v)
+}
+
+func horizontal1(dst, src []byte, t *taps) {
+	for i := range dst {
+		s := src[t.first[i]:][:t.size[i]]
+		k := t.fixed[i*t.width:][:len(s)]
+		sum := int32(half)
+		for j, v := range s {
+			sum += int32(v) * k[j]
+		}
+		dst[i] = clip8(sum)
+	}
+}
+
+func horizontal2(dst, src []byte, t *taps) {
+	for i := range t.first {
+		k := t.fixed[i*t.width:][:t.size[i]]
+		s := src[2*t.first[i]:][:2*len(k)]
+		a, b := int32(half), int32(half)
+		for _, w := range k {
+			a += int32(s[0]) * w
+			b += int32(s[1]) * w
+			s = s[2:]
+		}
+		dst[2*i], dst[2*i+1] = clip8(a), clip8(b)
+	}
+}
+
+func horizontal3(dst, src []byte, t *taps) {
+	for i := range t.first {
+		k := t.fixed[i*t.width:][:t.size[i]]
+		s := src[3*t.first[i]:][:3*len(k)]
+		a, b, c := int32(half), int32(half), int32(half)
+		for j, w := range k {
+			p := s[3*j : 3*j+3 : 3*j+3]
+			a += int32(p[0]) * w
+			b += int32(p[1]) * w
+			c += int32(p[2]) * w
+		}
+		d := dst[3*i : 3*i+3 : 3*i+3]
+		d[0], d[1], d[2] = clip8(a), clip8(b), clip8(c)
+	}
+}
+
+func horizontal4(dst, src []byte, t *taps) {
+	for i := range t.first {
+		k := t.fixed[i*t.width:][:t.size[i]]
+		s := src[4*t.first[i]:][:4*len(k)]
+		a, b, c, e := int32(half), int32(half), int32(half), int32(half)
+		for j, w := range k {
+			p := s[4*j : 4*j+4 : 4*j+4]
+			a += int32(p[0]) * w
+			b += int32(p[1]) * w
+			c += int32(p[2]) * w
+			e += int32(p[3]) * w
+		}
+		d := dst[4*i : 4*i+4 : 4*i+4]
+		d[0], d[1], d[2], d[3] = clip8(a), clip8(b), clip8(c), clip8(e)
+	}
+}
+
+// vertical resamples each column; the image's first row is the row top of what the taps count from.
+func (im *Image) vertical(t *taps, top int) *Image {
+	out := newImage(im.Mode, im.Width, len(t.first))
+	n := im.Width * im.Mode.Channels()
+	if im.Mode == I16 {
+		for y := range t.first {
+			vertical16(out.Pix[y*n:][:n], im.Pix[(int(t.first[y])-top)*n:], n, t.exact[y*t.width:][:t.size[y]])
+		}
+		return out
+	}
+	sums := make([]int32, n)
+	for y := range t.first {
+		for i := range sums {
+			sums[i] = half
+		}
+		src := im.Pix[(int(t.first[y])-top)*n:]
+		for j, w := range t.fixed[y*t.width:][:t.size[y]] {
+			row := src[j*n:][:len(sums)]
+			for i, v := range row {
+				sums[i] += int32(v) * w
+			}
+		}
+		dst := out.Pix[y*n:][:len(sums)]
+		for i, s := range sums {
+			dst[i] = clip8(s)
+		}
+	}
+	return out
+}
+
+// horizontal16 resamples a row of 16-bit samples in floating point.
+func horizontal16(dst, src []byte, t *taps) {
+	for i := range t.first {
+		k := t.exact[i*t.width:][:t.size[i]]
+		s := src[2*t.first[i]:][:2*len(k)]
+		sum := 0.0
+		for j, w := range k {
+			sum += float64(float64(int(s[2*j])|int(s[2*j+1])<<8) * w)
+		}
+		put16(dst[2*i:], sum)
+	}
+}
+
+// vertical16 resamples a row's worth of columns of 16-bit samples; the rows of src are n bytes apart.
+func vertical16(dst, src []byte, n int, k []float64) {
+	for i := 0; i < n; i += 2 {
+		sum := 0.0
+		for j, w := range k {
+			s := src[j*n+i:]
+			sum += float64(float64(int(s[0])|int(s[1])<<8) * w)
+		}
+		put16(dst[i:], sum)
+	}
+}
+
+// put16 stores a rounded sample. The two bytes are clipped one by one, as Pillow does: a sum over 65,535 has its low
+// byte wrapped round and its high byte at 255.
+func put16(dst []byte, sum float64) {
+	v := int(math.Floor(math.Abs(sum) + 0.5))
+	if sum < 0 {
+		v = -v
+	}
+	dst[0] = byte(max(0, v%256))
+	dst[1] = byte(min(255, max(0, v>>8)))
+}
