@@ -68,9 +68,9 @@ typedef struct bge_clip_params {
     int32_t n_vocab;
     int32_t n_ctx; // positions of the text tower
     bge_tower vision;
-    int32_t image_size; // pixels a side
-    int32_t patch_size; // pixels a side; divides image_size
-    int32_t n_proj;     // width of the shared embedding space
+    int32_t image_size;  // pixels a side
+    int32_t patch_size;  // pixels a side; divides image_size
+    int32_t n_proj;      // width of the shared embedding space
     int32_t file_mapped; // 1: tensor data lies in a read-only file mapping, whose pages may be given back once a
                          // weight has been repacked (they are read again from the file if touched again)
     const char *kernels; // NULL: the best that this processor can run. "ref", "avx2", "avx512", "neon", ... forces one

@@ -1,0 +1,251 @@
+#include "graph.hpp"
+
+#include <cmath>
+#include <limits>
+
+namespace bge {
+
+void scratch_space::grow(size_t piece_bytes, int n_threads) {
+    constexpr size_t page = 4096; // pieces on pages of their own: no cache line is shared between threads
+    const size_t rounded = (piece_bytes + page - 1) / page * page;
+    if (rounded > stride || rounded * size_t(n_threads) > size) {
+        base.reset(static_cast<uint8_t *>(std::aligned_alloc(page, rounded * size_t(n_threads))));
+        if (base == nullptr) {
+            stride = size = 0;
+            throw std::bad_alloc();
+        }
+        stride = rounded;
+        size = rounded * size_t(n_threads);
+    }
+}
+
+namespace {
+
+float *floats(ggml_tensor *t) {
+    return static_cast<float *>(t->data);
+}
+
+int64_t row_stride(const ggml_tensor *t) {
+    return int64_t(t->nb[1] / sizeof(float));
+}
+
+// What a kernel's part of a linear layer needs of the weight itself.
+bge_linear_part part_of(const linear_weight &l, int32_t act) {
+    bge_linear_part p{};
+    p.packed = l.packed != nullptr;
+    p.w = p.packed ? l.packed.get() : l.w->data;
+    p.type = l.w->type;
+    p.row_bytes = int64_t(l.w->nb[1]);
+    p.to_float = ggml_get_type_traits(l.w->type)->to_float;
+    p.n_out = l.n_out();
+    p.bias = l.bias != nullptr ? static_cast<const float *>(l.bias->data) : nullptr;
+    p.act = act;
+    return p;
+}
+
+struct linear_op final : kernel_op {
+    const bge_kernels *kernels;
+    scratch_space &scratch;
+    bge_linear_args args{};
+
+    linear_op(const bge_kernels *kernels, scratch_space &scratch) : kernels(kernels), scratch(scratch) {}
+
+    // dst->src: x, then the residual of a single part
+    void bind(ggml_tensor *dst) override {
+        args.x = floats(dst->src[0]);
+        args.x_stride = row_stride(dst->src[0]);
+        int64_t column = 0;
+        for (int32_t i = 0; i < args.n_parts; i++) {
+            bge_linear_part &p = args.part[i];
+            p.y = floats(dst) + column;
+            p.y_stride = row_stride(dst);
+            column += p.n_out;
+        }
+        if (dst->src[1] != nullptr) {
+            args.part[0].residual = floats(dst->src[1]);
+            args.part[0].residual_stride = row_stride(dst->src[1]);
+        }
+    }
+    void run(int ith, int nth) override { bge_linear(kernels, &args, scratch.piece(ith), ith, nth); }
+    size_t scratch_bytes() const override { return size_t(bge_linear_scratch(kernels, &args)); }
+};
+
+struct norm_op final : kernel_op {
+    const bge_kernels *kernels;
+    bge_norm_args args{};
+
+    explicit norm_op(const bge_kernels *kernels) : kernels(kernels) {}
+
+    void bind(ggml_tensor *dst) override {
+        args.x = floats(dst->src[0]);
+        args.x_stride = row_stride(dst->src[0]);
+        args.y = floats(dst);
+        args.y_stride = row_stride(dst);
+    }
+    void run(int ith, int nth) override { bge_layer_norm(kernels, &args, ith, nth); }
+};
+
+struct attention_op final : kernel_op {
+    const bge_kernels *kernels;
+    scratch_space &scratch;
+    bge_attention_args args{};
+
+    attention_op(const bge_kernels *kernels, scratch_space &scratch) : kernels(kernels), scratch(scratch) {}
+
+    // dst->src: q, k, v
+    void bind(ggml_tensor *dst) override {
+        args.q = floats(dst->src[0]);
+        args.k = floats(dst->src[1]);
+        args.v = floats(dst->src[2]);
+        args.out = floats(dst);
+        args.q_stride = row_stride(dst->src[0]);
+        args.k_stride = row_stride(dst->src[1]);
+        args.v_stride = row_stride(dst->src[2]);
+        args.out_stride = row_stride(dst);
+    }
+    void run(int ith, int nth) override { bge_attention(kernels, &args, scratch.piece(ith), ith, nth); }
+    size_t scratch_bytes() const override { return size_t(bge_attention_scratch(kernels, &args)); }
+};
+
+void run_op(ggml_tensor *, int ith, int nth, void *userdata) {
+    static_cast<kernel_op *>(userdata)->run(ith, nth);
+}
+
+ggml_tensor *activate(ggml_context *ctx, ggml_tensor *x, int32_t act) {
+    switch (act) {
+    case BGE_ACT_QUICK_GELU:
+        return ggml_gelu_quick(ctx, x);
+    case BGE_ACT_GELU:
+        return ggml_gelu_erf(ctx, x);
+    default:
+        return x;
+    }
+}
+
+} // namespace
+
+ggml_tensor *graph::custom(int64_t ne0, int64_t ne1, std::initializer_list<ggml_tensor *> args,
+                           std::unique_ptr<kernel_op> op) {
+    ggml_tensor *list[GGML_MAX_SRC];
+    std::copy(args.begin(), args.end(), list);
+    constexpr int all_threads = -1; // GGML_N_TASKS_MAX
+    ggml_tensor *dst =
+        ggml_custom_4d(ctx, GGML_TYPE_F32, ne0, ne1, 1, 1, list, int(args.size()), run_op, all_threads, op.get());
+    ops.emplace_back(dst, std::move(op));
+    return dst;
+}
+
+ggml_tensor *graph::input(ggml_type type, int64_t ne0, int64_t ne1, fill_function fill) {
+    ggml_tensor *t = ggml_new_tensor_2d(ctx, type, ne0, ne1);
+    ggml_set_input(t);
+    inputs.emplace_back(t, std::move(fill));
+    return t;
+}
+
+ggml_tensor *graph::input_ids(std::vector<int32_t> ids) {
+    const int64_t n = int64_t(ids.size());
+    ggml_tensor *t = ggml_new_tensor_1d(ctx, GGML_TYPE_I32, n);
+    ggml_set_input(t);
+    inputs.emplace_back(t, [ids = std::move(ids)](ggml_tensor *to) {
+        std::memcpy(to->data, ids.data(), ids.size() * sizeof(int32_t));
+    });
+    return t;
+}
+
+ggml_tensor *graph::linear(const linear_weight &l, ggml_tensor *x, int32_t act, ggml_tensor *residual) {
+    if (model.kernels == nullptr) {
+        ggml_tensor *y = ggml_mul_mat(ctx, l.w, x); // [n_out, n]
+        y = l.bias != nullptr ? ggml_add(ctx, y, l.bias) : y;
+        y = activate(ctx, y, act);
+        return residual != nullptr ? ggml_add(ctx, y, residual) : y;
+    }
+    auto op = std::make_unique<linear_op>(model.kernels, scratch);
+    op->args.m = x->ne[1];
+    op->args.n_in = l.n_in();
+    op->args.n_parts = 1;
+    op->args.allow_bf16 = l.w->type == GGML_TYPE_BF16;
+    op->args.part[0] = part_of(l, act);
+    if (residual != nullptr) {
+        return custom(l.n_out(), x->ne[1], {x, residual}, std::move(op));
+    }
+    return custom(l.n_out(), x->ne[1], {x}, std::move(op));
+}
+
+void graph::linears(std::initializer_list<const linear_weight *> layers, ggml_tensor *x, ggml_tensor **y) {
+    if (model.kernels == nullptr) {
+        for (const linear_weight *l : layers) {
+            *y++ = linear(*l, x, BGE_ACT_NONE, nullptr);
+        }
+        return;
+    }
+    auto op = std::make_unique<linear_op>(model.kernels, scratch);
+    op->args.m = x->ne[1];
+    op->args.allow_bf16 = 1;
+    int64_t width = 0;
+    for (const linear_weight *l : layers) {
+        op->args.n_in = l->n_in();
+        op->args.allow_bf16 &= l->w->type == GGML_TYPE_BF16;
+        op->args.part[op->args.n_parts++] = part_of(*l, BGE_ACT_NONE);
+        width += l->n_out();
+    }
+    ggml_tensor *all = custom(width, x->ne[1], {x}, std::move(op)); // [n_out of each layer, n]
+    size_t offset = 0;
+    for (const linear_weight *l : layers) {
+        *y++ = ggml_view_2d(ctx, all, l->n_out(), x->ne[1], all->nb[1], offset);
+        offset += size_t(l->n_out()) * sizeof(float);
+    }
+}
+
+ggml_tensor *graph::layer_norm(const norm_weight &w, ggml_tensor *x, float eps) {
+    if (model.kernels == nullptr) {
+        return ggml_add(ctx, ggml_mul(ctx, ggml_norm(ctx, x, eps), w.w), w.b);
+    }
+    auto op = std::make_unique<norm_op>(model.kernels);
+    op->args.weight = floats(w.w);
+    op->args.bias = floats(w.b);
+    op->args.m = x->ne[1];
+    op->args.n = x->ne[0];
+    op->args.eps = eps;
+    return custom(x->ne[0], x->ne[1], {x}, std::move(op));
+}
+
+ggml_tensor *graph::attention(ggml_tensor *q, ggml_tensor *k, ggml_tensor *v, int32_t n_head, const sequences &s) {
+    if (model.kernels == nullptr) {
+        return attention_ggml(q, k, v, n_head, s);
+    }
+    auto op = std::make_unique<attention_op>(model.kernels, scratch);
+    op->args.q_start = s.q_start.data();
+    op->args.kv_start = s.kv_start.data();
+    op->args.q_pos = s.q_pos.empty() ? nullptr : s.q_pos.data();
+    op->args.n_seq = s.n();
+    op->args.n_head = op->args.n_kv_head = n_head;
+    op->args.d_head = int32_t(q->ne[0] / n_head);
+    op->args.causal = s.causal;
+    op->args.scale = 1 / std::sqrt(float(op->args.d_head));
+    return custom(q->ne[0], q->ne[1], {q, k, v}, std::move(op));
+}
+
+// ggml knows no sequences of different lengths in one batch: a mask keeps each query to the keys of its own.
+ggml_tensor *graph::attention_ggml(ggml_tensor *q, ggml_tensor *k, ggml_tensor *v, int32_t n_head, const sequences &s) {
+    const int64_t n_q = q->ne[1], n_kv = k->ne[1], d_head = q->ne[0] / n_head;
+    ggml_tensor *mask = input(GGML_TYPE_F32, n_kv, n_q, [&s, n_kv, n_q](ggml_tensor *to) {
+        std::fill_n(floats(to), n_kv * n_q, -std::numeric_limits<float>::infinity());
+        for (int32_t i = 0; i < s.n(); i++) {
+            const int32_t n_keys = s.kv_start[i + 1] - s.kv_start[i];
+            for (int32_t r = s.q_start[i]; r < s.q_start[i + 1]; r++) {
+                const int32_t pos = s.q_pos.empty() ? n_keys - (s.q_start[i + 1] - r) : s.q_pos[r];
+                std::fill_n(floats(to) + r * n_kv + s.kv_start[i], s.causal ? pos + 1 : n_keys, 0.0f);
+            }
+        }
+    });
+    const auto heads = [&](ggml_tensor *x, int64_t n) { // [d_head, n, n_head]
+        return ggml_permute(ctx, ggml_reshape_3d(ctx, x, d_head, n_head, n), 0, 2, 1, 3);
+    };
+    ggml_tensor *scores = ggml_mul_mat(ctx, heads(k, n_kv), heads(q, n_q)); // [n_kv, n_q, n_head]
+    scores = ggml_soft_max_ext(ctx, scores, mask, 1 / std::sqrt(float(d_head)), 0);
+    ggml_tensor *values = ggml_cont(ctx, ggml_permute(ctx, heads(v, n_kv), 1, 0, 2, 3)); // [n_kv, d_head, n_head]
+    ggml_tensor *mixed = ggml_mul_mat(ctx, values, scores);                              // [d_head, n_q, n_head]
+    return ggml_cont_2d(ctx, ggml_permute(ctx, mixed, 0, 2, 1, 3), q->ne[0], n_q);
+}
+
+} // namespace bge

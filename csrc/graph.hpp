@@ -1,0 +1,74 @@
+// The blocks from which graphs are built. linear(), layer_norm() and attention() are the only places that choose
+// between ggml's own operations and a custom operation over our kernels; everything else is written once.
+#pragma once
+
+#include "model.hpp"
+
+#include <functional>
+
+namespace bge {
+
+// Scratch memory of the kernels: one piece for each thread, as large as the neediest operation of a graph asks.
+struct scratch_space {
+    std::unique_ptr<uint8_t, c_free> base{};
+    size_t stride = 0; // bytes of one thread's piece
+    size_t size = 0;
+
+    void *piece(int ith) const { return base.get() + stride * size_t(ith); }
+    void grow(size_t piece_bytes, int n_threads); // throws bad_alloc
+};
+
+// The sequences of a batch, their tokens one after another. Outlives the graph that uses it.
+struct sequences {
+    std::vector<int32_t> q_start{0}, kv_start{0}; // first token of each sequence, and the end of the last
+    std::vector<int32_t> q_pos;                   // position of each query row in its sequence; empty: all positions
+    bool causal = false;
+
+    int32_t n() const { return int32_t(kv_start.size()) - 1; }
+};
+
+// A custom operation: what its kernel needs to know. bind() runs once the graph's memory is known.
+struct kernel_op {
+    virtual ~kernel_op() = default;
+    virtual void bind(ggml_tensor *dst) = 0;
+    virtual void run(int ith, int nth) = 0;
+    virtual size_t scratch_bytes() const { return 0; }
+};
+
+class graph {
+  public:
+    using fill_function = std::function<void(ggml_tensor *)>;
+
+    graph(const bge_model &model, ggml_context *ctx, scratch_space &scratch)
+        : ctx(ctx), model(model), scratch(scratch) {}
+
+    // An input tensor, filled by `fill` once it has memory.
+    ggml_tensor *input(ggml_type type, int64_t ne0, int64_t ne1, fill_function fill);
+    ggml_tensor *input_ids(std::vector<int32_t> ids); // [n]
+
+    // act(W x + bias) + residual; act is BGE_ACT_*, residual may be NULL. x: [n_in, n], result: [n_out, n]
+    ggml_tensor *linear(const linear_weight &l, ggml_tensor *x, int32_t act, ggml_tensor *residual);
+
+    // Up to three layers over the same x, in one pass. y[i]: [n_out, n], rows perhaps apart
+    void linears(std::initializer_list<const linear_weight *> layers, ggml_tensor *x, ggml_tensor **y);
+
+    ggml_tensor *layer_norm(const norm_weight &w, ggml_tensor *x, float eps);
+
+    // Softmax attention within each sequence. q: [n_embd, n_q], k and v: [n_embd, n_kv], result: [n_embd, n_q]
+    ggml_tensor *attention(ggml_tensor *q, ggml_tensor *k, ggml_tensor *v, int32_t n_head, const sequences &s);
+
+    ggml_context *const ctx;
+
+  private:
+    friend struct ::bge_context;
+    const bge_model &model;
+    scratch_space &scratch;
+    std::vector<std::pair<ggml_tensor *, fill_function>> inputs;
+    std::vector<std::pair<ggml_tensor *, std::unique_ptr<kernel_op>>> ops;
+
+    ggml_tensor *custom(int64_t ne0, int64_t ne1, std::initializer_list<ggml_tensor *> args,
+                        std::unique_ptr<kernel_op> op);
+    ggml_tensor *attention_ggml(ggml_tensor *q, ggml_tensor *k, ggml_tensor *v, int32_t n_head, const sequences &s);
+};
+
+} // namespace bge
