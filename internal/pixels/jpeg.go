@@ -45,3 +45,10 @@ func jpegSize(data []byte) (w, h int64, err error) {
 func isSOF(m byte) bool {
 	return m >= 0xc0 && m <= 0xcf && m != 0xc4 && m != 0xc8 && m != 0xcc
 }
+
+// invert turns the inverted ink of Adobe's CMYK files round; Pillow takes every CMYK file for one of them.
+func invert(pix []byte) {
+	for i := range pix {
+		pix[i] = 255 - pix[i]
+	}
+}
