@@ -1,0 +1,43 @@
+package bgevl
+
+import "context"
+
+// engine is a model family: how one input is prepared, and how a batch of prepared inputs becomes raw vectors. What
+// all families share, reading inputs in order, batching, normalising, is not its business.
+//
+// Its methods may be called by many goroutines.
+type engine interface {
+	info() Info
+
+	// weight is how much an input counts against a batch and against what is held in memory. It does not look into the
+	// operands.
+	weight(in *Input) int64
+
+	// prepare does all that needs no weights: tokens, pixels. Its errors are the input's. An *operandError names the
+	// operand. The input was checked.
+	prepare(ctx context.Context, in *Input) (*prepared, error)
+
+	// compute sets raw or err of each of the batch. An error of its own means that none can be trusted.
+	compute(ctx context.Context, batch []*prepared) error
+
+	fingerprint(ctx context.Context) (Fingerprint, error)
+	close() error
+}
+
+// prepared is an input that is ready for a model.
+type prepared struct {
+	tokens    []int32   // nil without a text, in families that have no prompt around it
+	pixels    []float32 // nil without an image
+	length    int       // tokens of the text before any cut
+	truncated bool
+
+	raw []float32 // the vector before normalisation, set by compute
+	err error     // why this input failed, set by compute
+}
+
+// Weights of inputs, in quarters of an image: a short text costs a CLIP model less than a quarter of what an image
+// costs it, and a longer one about that.
+const (
+	textWeight  = 1
+	imageWeight = 4
+)

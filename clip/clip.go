@@ -1,0 +1,157 @@
+package clip
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+
+	"github.com/bgevl/bgevl/csrc"
+	"github.com/bgevl/bgevl/internal/gguf"
+	"github.com/bgevl/bgevl/internal/pixels"
+	"github.com/bgevl/bgevl/internal/tokenizer"
+)
+
+// Options are how a model is opened. The zero value works, and so does a nil pointer.
+type Options struct {
+	// Threads is how many threads one call computes with. 0: as many as the process may run at once.
+	Threads int
+
+	// Contexts is how many calls compute at the same time. 0: one. More only help where Threads is less than the
+	// processor has; each costs the memory of its largest batch.
+	Contexts int
+}
+
+// maxContexts bounds Options.Contexts and Options.Threads: a larger number is a mistake, not a machine.
+const maxContexts = 512
+
+// Model is a CLIP model of two towers. It is safe for any number of goroutines; see the package's documentation.
+type Model struct {
+	path       string
+	params     *params
+	info       Info
+	tokenizer  tokenizer.Tokenizer
+	preprocess *pixels.Config
+	res        *resources
+	identity   identityOnce
+	cleanup    runtime.Cleanup
+}
+
+// Info describes a model.
+type Info struct {
+	Name       string // general.name, which may be empty
+	Type       string // type of the weights, as "f16" or "q8_0"
+	Parameters int64
+	Dim        int // of the features
+	Context    int // tokens of the longest text, start and end tokens included
+	Vocab      int
+	ImageSize  int // pixels a side
+	PatchSize  int
+	Text       Tower
+	Vision     Tower
+}
+
+// Tower describes one of a model's two encoders.
+type Tower struct{ Layers, Width, FFN, Heads int }
+
+// Open opens the CLIP model in a GGUF file. It fails with an *OpenError for a GGUF file that is not one or does not
+// fit together, wrapping a *KeyError or *TensorError that names the culprit. A nil o means the zero Options.
+func Open(path string, o *Options) (*Model, error) {
+	f, err := gguf.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("clip: %w", err) // names the path itself
+	}
+	m, err := OpenFile(path, f, o)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return m, nil
+}
+
+// OpenFile is Open for a file that is open already; path is for messages. The model takes f over and closes it, unless
+// OpenFile fails.
+func OpenFile(path string, f *gguf.File, o *Options) (*Model, error) {
+	m, err := open(path, f, o)
+	if err != nil {
+		return nil, &OpenError{Path: path, Err: err}
+	}
+	return m, nil
+}
+
+func open(path string, f *gguf.File, o *Options) (*Model, error) {
+	opt, err := o.resolve()
+	if err != nil {
+		return nil, err
+	}
+	p, err := readParams(f)
+	if err != nil {
+		return nil, err
+	}
+	tensors, err := checkTensors(f, p)
+	if err != nil {
+		return nil, err
+	}
+	prep, err := readPreprocess(f, p)
+	if err != nil {
+		return nil, err
+	}
+	tok, err := readTokenizer(f, p)
+	if err != nil {
+		return nil, err
+	}
+	model, err := csrc.NewCLIP(p.csrc(), tensors)
+	if err != nil {
+		return nil, err
+	}
+	m := &Model{path: path, params: p, info: readInfo(f, p), tokenizer: tok, preprocess: prep,
+		res: newResources(model, f, opt)}
+	m.cleanup = runtime.AddCleanup(m, func(r *resources) { _ = r.close() }, m.res)
+	return m, nil
+}
+
+// resolve checks the options and fills in what is left to the package.
+func (o *Options) resolve() (Options, error) {
+	var opt Options
+	if o != nil {
+		opt = *o
+	}
+	if opt.Threads < 0 || opt.Threads > maxContexts || opt.Contexts < 0 || opt.Contexts > maxContexts {
+		return opt, fmt.Errorf("options: want 0 to %d threads and contexts, got %d and %d", maxContexts, opt.Threads, opt.Contexts)
+	}
+	if opt.Threads == 0 {
+		opt.Threads = min(runtime.GOMAXPROCS(0), maxContexts)
+	}
+	if opt.Contexts == 0 {
+		opt.Contexts = 1
+	}
+	return opt, nil
+}
+
+// csrc gives the hyperparameters to C.
+func (p *params) csrc() csrc.CLIPParams {
+	side := func(t tower) csrc.TowerParams {
+		return csrc.TowerParams{Layers: t.layers, Width: t.width, FFN: t.ffn, Heads: t.heads, Eps: t.eps, GELU: p.gelu}
+	}
+	return csrc.CLIPParams{Text: side(p.text), Vocab: p.vocab, Context: p.context, Vision: side(p.vision),
+		ImageSize: p.imageSize, PatchSize: p.patchSize, Projection: p.projection, FileMapped: true}
+}
+
+// Info returns the model's description.
+func (m *Model) Info() Info { return m.info }
+
+// Dim returns the number of floats of a row of features.
+func (m *Model) Dim() int { return m.params.projection }
+
+// Context returns the most tokens that a text may have, the start and end tokens included.
+func (m *Model) Context() int { return m.params.context }
+
+// PixelCount returns the number of floats of one preprocessed image: 3 planes of ImageSize by ImageSize.
+func (m *Model) PixelCount() int { return 3 * m.params.imageSize * m.params.imageSize }
+
+// Close lets calls that are computing finish, fails those that wait, and gives back the weights and the file. Later
+// calls fail with ErrClosed. It may be called more than once, by any goroutine; each returns when all is given back.
+func (m *Model) Close() error {
+	m.cleanup.Stop()
+	err := m.res.close()
+	runtime.KeepAlive(m)
+	return err
+}
