@@ -1,4 +1,5 @@
-// The graphs of CLIP's two towers, and the calls that run them.
+// CLIP's two towers: loading them, their graphs, and the calls that run them.
+#include "clip.hpp"
 #include "context.hpp"
 
 #include <cinttypes>
@@ -6,12 +7,42 @@
 namespace bge {
 namespace {
 
-// Operations that a graph may hold beside its layers, and in each layer: generous counts, checked by no one but
-// ggml, which stops the process when they are too low. Every path of build() stays well under them.
-constexpr size_t nodes_beside = 64, nodes_per_layer = 64;
+void load_tower(loader &load, clip_tower &t, const bge_tower &p, const std::string &prefix,
+                const std::string &projection, int64_t n_proj) {
+    t.layers.load(load, p, prefix);
+    t.post = load.norm(prefix + ".post_ln", p.n_embd);
+    t.projection = load.linear(projection, p.n_embd, n_proj, false);
+}
 
-size_t max_nodes(const encoder &e) {
-    return nodes_beside + nodes_per_layer * e.layers.size();
+void check_clip(const bge_clip_params &p) {
+    check_tower(p.text, "text");
+    check_tower(p.vision, "vision");
+    check_patches(p.image_size, p.patch_size);
+    if (p.n_vocab <= 0 || p.n_ctx <= 0 || p.n_proj <= 0) {
+        fail(BGE_ERR_ARGUMENT, "vocabulary of %d, %d positions and projection to %d: each must be at least 1",
+             p.n_vocab, p.n_ctx, p.n_proj);
+    }
+}
+
+std::unique_ptr<clip_model> load_clip(const bge_clip_params &p, loader &load) {
+    auto c = std::make_unique<clip_model>();
+    c->n_proj = p.n_proj;
+    load_tower(load, c->text, p.text, "t", "text_projection", p.n_proj);
+    load_tower(load, c->vision, p.vision, "v", "visual_projection", p.n_proj);
+    c->token_embd = load.matrix("t.token_embd.weight", {p.text.n_embd, p.n_vocab});
+    c->text_pos = load.table("t.position_embd.weight", {p.text.n_embd, p.n_ctx});
+    c->patches.load(load, p.vision.n_embd, p.image_size, p.patch_size);
+    return c;
+}
+
+void make_tower_ready(bge_context &context, clip_tower &t, linear_weight *patch) {
+    std::vector<linear_weight *> all;
+    t.layers.append_weights(all);
+    all.push_back(&t.projection);
+    if (patch != nullptr) {
+        all.push_back(patch);
+    }
+    make_ready(*context.model, t.layers.part, all, context.n_threads);
 }
 
 // The rows of a batch whose final state is wanted, one for each sequence.
@@ -21,53 +52,50 @@ struct pooled {
     std::vector<int32_t> rows;
 };
 
-pooled pool_rows(const int32_t *lengths, int64_t uniform, const int32_t *pool, int64_t n, bool causal) {
+// Text: the position asked for, of causal sequences.
+pooled pool_texts(const int32_t *lengths, const int32_t *pool, int64_t n) {
     pooled b;
-    b.all.causal = b.asked.causal = causal;
+    b.all.causal = b.asked.causal = true;
     for (int64_t i = 0; i < n; i++) {
         const int32_t start = b.all.kv_start.back();
-        const int32_t end = start + (lengths != nullptr ? lengths[i] : int32_t(uniform));
-        const int32_t pos = pool != nullptr ? pool[i] : 0;
-        b.all.q_start.push_back(end);
-        b.all.kv_start.push_back(end);
+        b.all.q_start.push_back(start + lengths[i]);
+        b.all.kv_start.push_back(start + lengths[i]);
         b.asked.q_start.push_back(int32_t(i) + 1);
-        b.asked.kv_start.push_back(end);
-        b.asked.q_pos.push_back(pos);
-        b.rows.push_back(start + pos);
+        b.asked.q_pos.push_back(pool[i]);
+        b.rows.push_back(start + pool[i]);
+    }
+    b.asked.kv_start = b.all.kv_start;
+    return b;
+}
+
+// Images: the class token, which comes first.
+pooled pool_images(int64_t n, int64_t n_tokens) {
+    pooled b;
+    b.all = uniform_sequences(n, n_tokens);
+    b.asked = uniform_sequences(n, 1);
+    b.asked.kv_start = b.all.kv_start;
+    for (int64_t i = 0; i < n; i++) {
+        b.rows.push_back(int32_t(i * n_tokens));
     }
     return b;
 }
 
 // x: [n_embd, n_tokens] -> [n_proj, n_sequences]
-ggml_tensor *encode(graph &g, const encoder &e, ggml_tensor *x, const pooled &b) {
-    const int32_t act = e.p.gelu != 0 ? BGE_ACT_GELU : BGE_ACT_QUICK_GELU;
-    ggml_tensor *rows = g.input_ids(b.rows);
-    for (const encoder_layer &l : e.layers) {
-        const bool last = &l == &e.layers.back();
-        ggml_tensor *h = g.layer_norm(l.ln1, x, e.p.eps);
-        ggml_tensor *qkv[3];
-        if (last) { // only the pooled tokens are read after the last layer; the others serve as keys and values
-            qkv[0] = g.linear(l.q, ggml_get_rows(g.ctx, h, rows), BGE_ACT_NONE, nullptr);
-            g.linears({&l.k, &l.v}, h, qkv + 1);
-            x = ggml_get_rows(g.ctx, x, rows); // [n_embd, n_sequences]
-        } else {
-            g.linears({&l.q, &l.k, &l.v}, h, qkv);
-        }
-        h = g.attention(qkv[0], qkv[1], qkv[2], e.p.n_head, last ? b.asked : b.all);
-        x = g.linear(l.out, h, BGE_ACT_NONE, x);
-        h = g.layer_norm(l.ln2, x, e.p.eps);
-        h = g.linear(l.up, h, act, nullptr); // [n_ff, n]
-        x = g.linear(l.down, h, BGE_ACT_NONE, x);
+ggml_tensor *encode(graph &g, const clip_tower &t, ggml_tensor *x, const pooled &b) {
+    const encoder &e = t.layers;
+    for (size_t i = 0; i + 1 < e.layers.size(); i++) {
+        x = e.layer(g, e.layers[i], x, b.all);
     }
-    x = g.layer_norm(e.post, x, e.p.eps);
-    return g.linear(e.projection, x, BGE_ACT_NONE, nullptr);
+    x = e.layer_rows(g, e.layers.back(), x, g.input_ids(b.rows), b.asked); // [n_embd, n_sequences]
+    x = g.layer_norm(t.post, x, e.p.eps);
+    return g.linear(t.projection, x, BGE_ACT_NONE, nullptr);
 }
 
 void check_destination(const bge_context *context, int64_t n_rows, const float *dst, int64_t dst_len) {
-    if (context == nullptr || dst == nullptr) {
-        fail(BGE_ERR_ARGUMENT, "a context and a buffer for the features are needed");
+    if (context == nullptr || dst == nullptr || context->model->clip == nullptr) {
+        fail(BGE_ERR_ARGUMENT, "a context of a CLIP model and a buffer for the features are needed");
     }
-    const int64_t n_proj = context->model->clip.n_proj;
+    const int64_t n_proj = context->model->clip->n_proj;
     if (n_rows <= 0 || n_rows > INT32_MAX || dst_len != n_rows * n_proj) {
         fail(BGE_ERR_ARGUMENT, "%" PRId64 " rows of %" PRId64 " features need as many floats, not %" PRId64, n_rows,
              n_proj, dst_len);
@@ -109,57 +137,51 @@ std::vector<int32_t> positions(const int32_t *lengths, int64_t n_rows) {
 }
 
 void encode_image(bge_context &context, const float *pixels, int64_t n_images, float *dst, int64_t dst_len) {
-    bge_model &model = *context.model;
-    const clip_model &c = model.clip;
-    make_ready(model, model.clip.vision, context.n_threads);
-    const int64_t n_tokens = 1 + c.n_patch();
-    const pooled b = pool_rows(nullptr, n_tokens, nullptr, n_images, false);
-    context.run(
-        max_nodes(c.vision),
-        [&](graph &g) {
-            ggml_tensor *patches = // [3 * patch * patch, n_tokens * n_images], the class token's row zero
-                g.input(GGML_TYPE_F32, c.vision.patch.n_in(), n_tokens * n_images, [&](ggml_tensor *to) {
-                    const bge_patches_args a{
-                        pixels, static_cast<float *>(to->data), to->ne[0], n_images, c.image_size, c.patch_size, 1};
-                    bge_patches(&a, 0, 1);
-                });
-            ggml_tensor *x = g.linear(c.vision.patch, patches, BGE_ACT_NONE, nullptr);
-            x = ggml_reshape_3d(g.ctx, x, x->ne[0], n_tokens, n_images);
-            x = ggml_add(g.ctx, x, c.vision_pos); // [n_embd, n_tokens, n_images]
-            x = ggml_reshape_2d(g.ctx, x, x->ne[0], n_tokens * n_images);
-            x = g.layer_norm(c.pre, x, c.vision.p.eps);
-            return encode(g, c.vision, x, b);
-        },
-        dst, dst_len);
+    clip_model &c = *context.model->clip;
+    make_tower_ready(context, c.vision, &c.patches.patch);
+    const pooled b = pool_images(n_images, c.patches.n_tokens());
+    const auto build = [&](graph &g) {
+        return encode(g, c.vision, c.patches.build(g, pixels, n_images, c.vision.layers.p.eps), b);
+    };
+    context.run(c.vision.layers.max_nodes(), build, dst, dst_len);
 }
 
 void encode_text(bge_context &context, const int32_t *ids, int64_t n_ids, const int32_t *lengths, const int32_t *pool,
                  int64_t n_rows, float *dst, int64_t dst_len) {
-    bge_model &model = *context.model;
-    const clip_model &c = model.clip;
-    make_ready(model, model.clip.text, context.n_threads);
-    const pooled b = pool_rows(lengths, 0, pool, n_rows, true);
-    context.run(
-        max_nodes(c.text),
-        [&](graph &g) {
-            ggml_tensor *tokens = g.input_ids({ids, ids + n_ids});
-            ggml_tensor *at = g.input_ids(positions(lengths, n_rows));
-            ggml_tensor *x = ggml_get_rows(g.ctx, c.token_embd, tokens); // [n_embd, n_ids]
-            x = ggml_add(g.ctx, x, ggml_get_rows(g.ctx, c.text_pos, at));
-            return encode(g, c.text, x, b);
-        },
-        dst, dst_len);
+    clip_model &c = *context.model->clip;
+    make_tower_ready(context, c.text, nullptr);
+    const pooled b = pool_texts(lengths, pool, n_rows);
+    const auto build = [&](graph &g) {
+        ggml_tensor *tokens = g.input_ids({ids, ids + n_ids});
+        ggml_tensor *at = g.input_ids(positions(lengths, n_rows));
+        ggml_tensor *x = ggml_get_rows(g.ctx, c.token_embd, tokens); // [n_embd, n_ids]
+        x = ggml_add(g.ctx, x, ggml_get_rows(g.ctx, c.text_pos, at));
+        return encode(g, c.text, x, b);
+    };
+    context.run(c.text.layers.max_nodes(), build, dst, dst_len);
 }
 
 } // namespace
 } // namespace bge
+
+int32_t bge_clip_new(const bge_clip_params *params, const bge_tensor *tensors, int64_t n_tensors, bge_model **out,
+                     bge_error *err) noexcept {
+    return bge::guarded(err, [&] {
+        bge::check_call("bge_clip_new", params, {tensors, out});
+        bge::check_clip(*params);
+        auto model = std::make_unique<bge_model>(params->kernels, params->file_mapped != 0);
+        bge::loader load(*model, tensors, n_tensors);
+        model->clip = bge::load_clip(*params, load);
+        *out = model.release();
+    });
+}
 
 int32_t bge_clip_encode_text(bge_context *context, const int32_t *ids, int64_t n_ids, const int32_t *lengths,
                              const int32_t *pool, int64_t n_rows, float *dst, int64_t dst_len,
                              bge_error *err) noexcept {
     return bge::guarded(err, [&] {
         bge::check_destination(context, n_rows, dst, dst_len);
-        bge::check_text(context->model->clip, ids, n_ids, lengths, pool, n_rows);
+        bge::check_text(*context->model->clip, ids, n_ids, lengths, pool, n_rows);
         bge::encode_text(*context, ids, n_ids, lengths, pool, n_rows, dst, dst_len);
     });
 }
@@ -168,9 +190,9 @@ int32_t bge_clip_encode_image(bge_context *context, const float *pixels, int64_t
                               int64_t dst_len, bge_error *err) noexcept {
     return bge::guarded(err, [&] {
         bge::check_destination(context, n_images, dst, dst_len);
-        const bge::clip_model &c = context->model->clip;
-        const int64_t image = 3 * c.image_size * c.image_size;
-        if (pixels == nullptr || n_pixels != n_images * image || n_images * (1 + c.n_patch()) > INT32_MAX) {
+        const bge::patch_embedding &p = context->model->clip->patches;
+        const int64_t image = p.n_pixels();
+        if (pixels == nullptr || n_pixels != n_images * image || n_images * p.n_tokens() > INT32_MAX) {
             bge::fail(BGE_ERR_ARGUMENT, "%" PRId64 " images need %" PRId64 " floats each, not %" PRId64 " in all",
                       n_images, image, n_pixels);
         }

@@ -209,16 +209,18 @@ ggml_tensor *graph::layer_norm(const norm_weight &w, ggml_tensor *x, float eps) 
     return custom(x->ne[0], x->ne[1], {x}, std::move(op));
 }
 
-ggml_tensor *graph::attention(ggml_tensor *q, ggml_tensor *k, ggml_tensor *v, int32_t n_head, const sequences &s) {
+ggml_tensor *graph::attention(ggml_tensor *q, ggml_tensor *k, ggml_tensor *v, int32_t n_head, int32_t n_kv_head,
+                              const sequences &s) {
     if (model.kernels == nullptr) {
-        return attention_ggml(q, k, v, n_head, s);
+        return attention_ggml(q, k, v, n_head, n_kv_head, s);
     }
     auto op = std::make_unique<attention_op>(model.kernels, scratch);
     op->args.q_start = s.q_start.data();
     op->args.kv_start = s.kv_start.data();
     op->args.q_pos = s.q_pos.empty() ? nullptr : s.q_pos.data();
     op->args.n_seq = s.n();
-    op->args.n_head = op->args.n_kv_head = n_head;
+    op->args.n_head = n_head;
+    op->args.n_kv_head = n_kv_head;
     op->args.d_head = int32_t(q->ne[0] / n_head);
     op->args.causal = s.causal;
     op->args.scale = 1 / std::sqrt(float(op->args.d_head));
@@ -226,7 +228,8 @@ ggml_tensor *graph::attention(ggml_tensor *q, ggml_tensor *k, ggml_tensor *v, in
 }
 
 // ggml knows no sequences of different lengths in one batch: a mask keeps each query to the keys of its own.
-ggml_tensor *graph::attention_ggml(ggml_tensor *q, ggml_tensor *k, ggml_tensor *v, int32_t n_head, const sequences &s) {
+ggml_tensor *graph::attention_ggml(ggml_tensor *q, ggml_tensor *k, ggml_tensor *v, int32_t n_head, int32_t n_kv_head,
+                                   const sequences &s) {
     const int64_t n_q = q->ne[1], n_kv = k->ne[1], d_head = q->ne[0] / n_head;
     ggml_tensor *mask = input(GGML_TYPE_F32, n_kv, n_q, [&s, n_kv, n_q](ggml_tensor *to) {
         std::fill_n(floats(to), n_kv * n_q, -std::numeric_limits<float>::infinity());
@@ -238,13 +241,15 @@ ggml_tensor *graph::attention_ggml(ggml_tensor *q, ggml_tensor *k, ggml_tensor *
             }
         }
     });
-    const auto heads = [&](ggml_tensor *x, int64_t n) { // [d_head, n, n_head]
-        return ggml_permute(ctx, ggml_reshape_3d(ctx, x, d_head, n_head, n), 0, 2, 1, 3);
+    const auto heads = [&](ggml_tensor *x, int32_t count) { // [d_head, n, count]
+        x = ggml_cont_2d(ctx, x, x->ne[0], x->ne[1]);
+        return ggml_permute(ctx, ggml_reshape_3d(ctx, x, d_head, count, x->ne[1]), 0, 2, 1, 3);
     };
-    ggml_tensor *scores = ggml_mul_mat(ctx, heads(k, n_kv), heads(q, n_q)); // [n_kv, n_q, n_head]
+    ggml_tensor *scores = ggml_mul_mat(ctx, heads(k, n_kv_head), heads(q, n_head)); // [n_kv, n_q, n_head]
     scores = ggml_soft_max_ext(ctx, scores, mask, 1 / std::sqrt(float(d_head)), 0);
-    ggml_tensor *values = ggml_cont(ctx, ggml_permute(ctx, heads(v, n_kv), 1, 0, 2, 3)); // [n_kv, d_head, n_head]
-    ggml_tensor *mixed = ggml_mul_mat(ctx, values, scores);                              // [d_head, n_q, n_head]
+    ggml_tensor *values =
+        ggml_cont(ctx, ggml_permute(ctx, heads(v, n_kv_head), 1, 0, 2, 3)); // [n_kv, d_head, n_kv_head]
+    ggml_tensor *mixed = ggml_mul_mat(ctx, values, scores);                 // [d_head, n_q, n_head]
     return ggml_cont_2d(ctx, ggml_permute(ctx, mixed, 0, 2, 1, 3), q->ne[0], n_q);
 }
 

@@ -55,7 +55,8 @@ class graph {
     ggml_tensor *layer_norm(const norm_weight &w, ggml_tensor *x, float eps);
 
     // Softmax attention within each sequence. q: [n_embd, n_q], k and v: [n_embd, n_kv], result: [n_embd, n_q]
-    ggml_tensor *attention(ggml_tensor *q, ggml_tensor *k, ggml_tensor *v, int32_t n_head, const sequences &s);
+    ggml_tensor *attention(ggml_tensor *q, ggml_tensor *k, ggml_tensor *v, int32_t n_head, int32_t n_kv_head,
+                           const sequences &s);
 
     ggml_context *const ctx;
 
@@ -68,7 +69,8 @@ class graph {
 
     ggml_tensor *custom(int64_t ne0, int64_t ne1, std::initializer_list<ggml_tensor *> args,
                         std::unique_ptr<kernel_op> op);
-    ggml_tensor *attention_ggml(ggml_tensor *q, ggml_tensor *k, ggml_tensor *v, int32_t n_head, const sequences &s);
+    ggml_tensor *attention_ggml(ggml_tensor *q, ggml_tensor *k, ggml_tensor *v, int32_t n_head, int32_t n_kv_head,
+                                const sequences &s);
 };
 
 } // namespace bge

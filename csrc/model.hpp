@@ -9,11 +9,8 @@
 #include <atomic>
 #include <cstdlib>
 #include <deque>
-#include <initializer_list>
 #include <memory>
 #include <mutex>
-#include <string>
-#include <unordered_map>
 #include <vector>
 
 namespace bge {
@@ -26,42 +23,24 @@ struct c_free {
 struct linear_weight {
     ggml_tensor *w = nullptr;               // [n_in, n_out], as it stands in the file
     ggml_tensor *bias = nullptr;            // [n_out] f32; NULL where the layer has none
-    std::unique_ptr<void, c_free> packed{}; // in the kernels' layout once its tower is ready; NULL: used as it stands
+    std::unique_ptr<void, c_free> packed{}; // in the kernels' layout once its part is ready; NULL: used as it stands
     int64_t n_in() const { return w->ne[0]; }
     int64_t n_out() const { return w->ne[1]; }
 };
 
 struct norm_weight {
     ggml_tensor *w = nullptr; // [n] f32
-    ggml_tensor *b = nullptr; // [n] f32
+    ggml_tensor *b = nullptr; // [n] f32; NULL for an RMS norm
 };
 
-struct encoder_layer {
-    norm_weight ln1, ln2;
-    linear_weight q, k, v, out, up, down;
-};
-
-// One transformer encoder with its final norm and its projection to the shared space. Its linear weights are repacked
-// by the first call that needs them, so that a process which only embeds texts never reads the vision tower.
-struct encoder {
-    bge_tower p{};
-    std::vector<encoder_layer> layers;
-    norm_weight post;
-    linear_weight patch; // vision only
-    linear_weight projection;
+// A part of a network whose linear weights are repacked together, by the first call that needs them: a process that
+// only embeds texts never reads the vision tower.
+struct lazy_part {
     std::mutex packing;
     std::atomic<bool> ready{false};
 };
 
-struct clip_model {
-    encoder text, vision;
-    ggml_tensor *token_embd = nullptr; // [n_embd, n_vocab]
-    ggml_tensor *text_pos = nullptr;   // [n_embd, n_ctx] f32
-    ggml_tensor *vision_pos = nullptr; // [n_embd, 1 + n_patch] f32, the class embedding added to its first row
-    norm_weight pre;
-    int64_t image_size = 0, patch_size = 0, n_proj = 0;
-    int64_t n_patch() const { return (image_size / patch_size) * (image_size / patch_size); }
-};
+struct clip_model;
 
 } // namespace bge
 
@@ -72,21 +51,35 @@ struct bge_model {
     std::deque<std::vector<float>> tables; // small weights, expanded to f32
     std::atomic<int64_t> packed_bytes{0};
     bool file_mapped = false;
-    bge::clip_model clip;
 
-    bge_model() = default;
+    std::unique_ptr<bge::clip_model> clip; // what the model is
+
+    // Throws failure where the kernels named cannot run here; NULL and "" as bge_clip_params states.
+    bge_model(const char *kernels, bool file_mapped);
     bge_model(const bge_model &) = delete;
     bge_model &operator=(const bge_model &) = delete;
-    ~bge_model() { ggml_free(tensors); }
+    ~bge_model();
 };
 
 namespace bge {
 
-// Repacks the linear weights of an encoder for the model's kernels on n_threads threads, once; later calls return at
+// Repacks the linear weights of a part for the model's kernels on n_threads threads, once; later calls return at
 // once. Throws failure.
-void make_ready(bge_model &model, encoder &tower, int n_threads);
+void make_ready(bge_model &model, lazy_part &part, const std::vector<linear_weight *> &weights, int n_threads);
 
 void retain(bge_model *model);
 void release(bge_model *model);
+
+// Fails unless a caller's parameter struct is of this version of bge.h and the other pointers are given.
+template <class Params>
+void check_call(const char *function, const Params *params, std::initializer_list<const void *> pointers) {
+    bool given = params != nullptr && params->struct_size == sizeof(Params);
+    for (const void *p : pointers) {
+        given = given && p != nullptr;
+    }
+    if (!given) {
+        fail(BGE_ERR_ARGUMENT, "%s: every argument is needed, and params of this version of bge.h", function);
+    }
+}
 
 } // namespace bge
