@@ -1,0 +1,190 @@
+package convert
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/bgevl/bgevl/internal/safetensors"
+	"github.com/bgevl/bgevl/internal/tokenizer"
+)
+
+// maxJSON bounds config.json and preprocessor_config.json; published ones have a few kilobytes.
+const maxJSON = 1 << 20
+
+// checkpoint is a folder in the hub's layout, with its small files read and its weights open.
+type checkpoint struct {
+	dir          string
+	config       []byte
+	preprocessor []byte
+	tokenizer    []byte // the text of tokenizer.json, made from older files if need be
+	weights      *safetensors.Checkpoint
+}
+
+// openCheckpoint reads a folder. An error names what is missing and where to get it.
+func openCheckpoint(dir string) (*checkpoint, error) {
+	if err := checkFolder(dir); err != nil {
+		return nil, err
+	}
+	c := &checkpoint{dir: dir}
+	var err error
+	if c.config, err = readSmall(dir, "config.json", "it holds the model's geometry"); err != nil {
+		return nil, err
+	}
+	kind, err := modelType(c.config)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, "config.json"), err)
+	}
+	if kind != "clip" {
+		return nil, fmt.Errorf("%s: model_type is %q: this version converts \"clip\" (BGE-VL-base and -large)",
+			filepath.Join(dir, "config.json"), short([]byte(kind)))
+	}
+	if c.preprocessor, err = readSmall(dir, "preprocessor_config.json", "it says how images are prepared"); err != nil {
+		return nil, err
+	}
+	if c.tokenizer, err = tokenizer.CheckpointJSON(dir); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%w: download the whole checkpoint", err)
+		}
+		return nil, err
+	}
+	if err := checkWeightFiles(dir); err != nil {
+		return nil, err
+	}
+	c.weights, err = safetensors.OpenCheckpoint(dir)
+	return c, err
+}
+
+// checkFolder explains the wrong things that a folder's name is often given for.
+func checkFolder(dir string) error {
+	info, err := os.Stat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: %w: want the folder of a downloaded checkpoint", dir, fs.ErrNotExist)
+	}
+	if err != nil {
+		return err
+	}
+	if info.IsDir() {
+		return nil
+	}
+	if strings.HasSuffix(strings.ToLower(dir), ".gguf") {
+		return fmt.Errorf("%s is a GGUF file already: want the folder of the checkpoint that it was made from", dir)
+	}
+	return fmt.Errorf("%s is a file: want the folder of a checkpoint, with config.json and model.safetensors in it", dir)
+}
+
+// readSmall reads one of a checkpoint's JSON files.
+func readSmall(dir, name, purpose string) ([]byte, error) {
+	path := filepath.Join(dir, name)
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w: %s; download the whole checkpoint", path, fs.ErrNotExist, purpose)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxJSON+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxJSON {
+		return nil, fmt.Errorf("%s: want at most %d bytes", path, maxJSON)
+	}
+	return data, nil
+}
+
+// checkWeightFiles explains a checkpoint without safetensors.
+func checkWeightFiles(dir string) error {
+	for _, name := range []string{"model.safetensors", "model.safetensors.index.json"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			return nil
+		}
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		switch strings.ToLower(filepath.Ext(e.Name())) {
+		case ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack":
+			return fmt.Errorf("%s has its weights in %s only, a format that is not read, as loading pickled weights can run "+
+				"code: download model.safetensors of the same checkpoint", dir, e.Name())
+		}
+	}
+	return fmt.Errorf("%s: neither model.safetensors nor model.safetensors.index.json is there: download the whole checkpoint",
+		dir)
+}
+
+// plan matches a checkpoint's tensors with what its configuration asks for. An error names every kind of misfit at once,
+// with the first few tensors of each: one by one would take as many attempts.
+func plan(have []safetensors.Tensor, want []expected, s scheme) ([]job, error) {
+	byName := make(map[string]safetensors.Tensor, len(have))
+	for _, t := range have {
+		byName[t.Name] = t
+	}
+	var jobs []job
+	var faults faultList
+	for _, e := range want {
+		t, ok := byName[e.hub]
+		if !ok {
+			faults.add("is missing", e.hub)
+			continue
+		}
+		delete(byName, e.hub)
+		if !slices.Equal(t.Shape, e.shape) {
+			faults.add("has the wrong shape", fmt.Sprintf("%s: want %v, got %v", e.hub, e.shape, t.Shape))
+			continue
+		}
+		from, err := elementType(t.DType)
+		if err != nil {
+			faults.add("has the wrong element type", fmt.Sprintf("%s: %v", e.hub, err))
+			continue
+		}
+		typ, wanted := s.pick(e.role, e.layer, e.layers, e.row())
+		jobs = append(jobs, job{expected: e, source: t, from: from, typ: typ, wanted: wanted})
+	}
+	for name := range byName {
+		if name != logitScale && !ignorable(name) {
+			faults.add("is unknown: config.json asks for no such weight", name)
+		}
+	}
+	return jobs, faults.err()
+}
+
+// faultList collects tensors by what is wrong with them.
+type faultList []fault
+
+type fault struct {
+	what    string
+	tensors []string
+}
+
+func (l *faultList) add(what, tensor string) {
+	for i := range *l {
+		if (*l)[i].what == what {
+			(*l)[i].tensors = append((*l)[i].tensors, tensor)
+			return
+		}
+	}
+	*l = append(*l, fault{what, []string{tensor}})
+}
+
+func (l *faultList) err() error {
+	const shown = 3
+	var errs []error
+	for _, f := range *l {
+		slices.Sort(f.tensors) // the unknown ones come in no order
+		text := strings.Join(f.tensors[:min(shown, len(f.tensors))], "; ")
+		if more := len(f.tensors) - shown; more > 0 {
+			text += fmt.Sprintf("; and %d more", more)
+		}
+		errs = append(errs, fmt.Errorf("tensor %s: %s", f.what, text))
+	}
+	return errors.Join(errs...)
+}

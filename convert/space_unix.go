@@ -1,0 +1,18 @@
+//go:build linux || darwin
+
+package convert
+
+import "golang.org/x/sys/unix"
+
+// freeSpace returns the bytes that may still be written to the file system of a folder, if the system says.
+func freeSpace(folder string) (int64, bool) {
+	var s unix.Statfs_t
+	if err := unix.Statfs(folder, &s); err != nil {
+		return 0, false
+	}
+	size := int64(s.Bsize)
+	if size <= 0 || s.Bavail > uint64((1<<63-1)/size) {
+		return 0, false
+	}
+	return int64(s.Bavail) * size, true
+}

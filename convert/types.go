@@ -1,0 +1,206 @@
+package convert
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/bgevl/bgevl/internal/gguf"
+)
+
+// role says what a weight does, which is all that decides its type beside the layer it lies in.
+type role int
+
+const (
+	roleVector     role = iota // biases, norms, the class embedding: one dimension, added or multiplied as they are
+	rolePositions              // position tables, added to what the first layer sees
+	rolePatches                // the patch embedding, a convolution whose rows are patch_size long
+	roleTokens                 // the token embedding, a table that is looked up
+	roleProjection             // visual_projection and text_projection, which make the embedding
+	roleQuery
+	roleKey
+	roleValue
+	roleAttnOut
+	roleUp
+	roleDown
+)
+
+// scheme is what a --type name stands for.
+type scheme struct {
+	name     string
+	base     gguf.Type
+	fileType uint32 // general.file_type: the numbers of llama.cpp's enum llama_ftype
+	note     string
+	rules    []rule // the first that applies wins; none: base
+}
+
+// rule gives a type to the weights of some roles in some layers.
+type rule struct {
+	roles []role
+	where func(layer, layers int) bool // nil: everywhere
+	typ   gguf.Type
+}
+
+// moreBits picks the layers to which the mixes of llama.cpp give more bits: the first and the last eighth, and every
+// third between them.
+func moreBits(layer, layers int) bool {
+	return layer < layers/8 || layer >= 7*layers/8 || (layer-layers/8)%3 == 2
+}
+
+func firstLayers(n int) func(layer, layers int) bool {
+	return func(layer, _ int) bool { return layer < n }
+}
+
+func firstEighth(layer, layers int) bool { return layer < layers/8 }
+
+// schemes returns the table of all types, in the order that help texts show.
+//
+// A plain name (q4_k) stores every matrix so. A name with an ending (q4_k_m) is a mix that follows llama.cpp's: more
+// bits for the value and down projections of some layers, q6_k for the token table and q8_0 for the two projections
+// that make the embedding, which are small and whose error nothing after them evens out.
+func schemes() []scheme {
+	mix := func(rules ...rule) []rule {
+		return append(rules,
+			rule{roles: []role{roleTokens}, typ: gguf.Q6_K},
+			rule{roles: []role{roleProjection}, typ: gguf.Q8_0})
+	}
+	values, downs := []role{roleValue}, []role{roleDown}
+	both := []role{roleValue, roleDown}
+	return []scheme{
+		{name: "f32", base: gguf.F32, fileType: 0, note: "exact; the largest"},
+		{name: "f16", base: gguf.F16, fileType: 1, note: "exact for float16 checkpoints; the usual choice"},
+		{name: "bf16", base: gguf.BF16, fileType: 32, note: "exact for bfloat16 checkpoints"},
+		{name: "q8_0", base: gguf.Q8_0, fileType: 7, note: "half of f16, hardly any loss"},
+		{name: "q6_k", base: gguf.Q6_K, fileType: 18, note: "6 bits in blocks of 256"},
+		{name: "q5_k_m", base: gguf.Q5_K, fileType: 17, note: "mix of q5_k and q6_k",
+			rules: mix(rule{both, moreBits, gguf.Q6_K})},
+		{name: "q5_k_s", base: gguf.Q5_K, fileType: 16, note: "q5_k, with larger token table and projections",
+			rules: mix()},
+		{name: "q5_k", base: gguf.Q5_K, fileType: 16, note: "5 bits in blocks of 256"},
+		{name: "q5_1", base: gguf.Q5_1, fileType: 9, note: "5 bits in blocks of 32, with a minimum"},
+		{name: "q5_0", base: gguf.Q5_0, fileType: 8, note: "5 bits in blocks of 32"},
+		{name: "q4_k_m", base: gguf.Q4_K, fileType: 15, note: "mix of q4_k and q6_k; the usual choice of 4 bits",
+			rules: mix(rule{both, moreBits, gguf.Q6_K})},
+		{name: "q4_k_s", base: gguf.Q4_K, fileType: 14, note: "mix of q4_k and a little q5_k",
+			rules: mix(rule{values, firstLayers(4), gguf.Q5_K}, rule{downs, firstEighth, gguf.Q5_K})},
+		{name: "q4_k", base: gguf.Q4_K, fileType: 14, note: "4 bits in blocks of 256"},
+		{name: "iq4_nl", base: gguf.IQ4NL, fileType: 25, note: "4 bits off an uneven grid, in blocks of 32; slow to make"},
+		{name: "iq4_xs", base: gguf.IQ4XS, fileType: 30, note: "4 bits off an uneven grid, in blocks of 256; slow to make"},
+		{name: "q4_1", base: gguf.Q4_1, fileType: 3, note: "4 bits in blocks of 32, with a minimum"},
+		{name: "q4_0", base: gguf.Q4_0, fileType: 2, note: "4 bits in blocks of 32"},
+		{name: "mxfp4", base: gguf.MXFP4, fileType: 38, note: "4-bit floats in blocks of 32"},
+		{name: "q3_k_m", base: gguf.Q3_K, fileType: 12, note: "mix of q3_k, q4_k and q5_k",
+			rules: mix(rule{values, firstLayers(2), gguf.Q5_K}, rule{values, nil, gguf.Q4_K},
+				rule{downs, firstEighth, gguf.Q5_K}, rule{downs, nil, gguf.Q4_K},
+				rule{[]role{roleAttnOut}, nil, gguf.Q4_K})},
+		{name: "q3_k", base: gguf.Q3_K, fileType: 11, note: "3 bits in blocks of 256; visible loss"},
+		{name: "iq3_s", base: gguf.IQ3S, fileType: 26, note: "3 bits off a grid; visible loss, very slow to make"},
+		{name: "iq3_xxs", base: gguf.IQ3XXS, fileType: 23, note: "3 bits off a grid; visible loss, very slow to make"},
+		{name: "q2_k", base: gguf.Q2_K, fileType: 10, note: "2 bits in blocks of 256; heavy loss"},
+		{name: "iq2_s", base: gguf.IQ2S, fileType: 28, note: "2 bits off a grid; heavy loss, extremely slow to make"},
+		{name: "tq2_0", base: gguf.TQ2_0, fileType: 37, note: "only for weights that were trained to be -1, 0 or 1"},
+		{name: "tq1_0", base: gguf.TQ1_0, fileType: 36, note: "only for weights that were trained to be -1, 0 or 1"},
+	}
+}
+
+// findScheme returns the scheme of a name, whatever its case.
+func findScheme(name string) (scheme, error) {
+	want := strings.ToLower(name)
+	var names []string
+	for _, s := range schemes() {
+		if s.name == want {
+			return s, nil
+		}
+		names = append(names, s.name)
+	}
+	switch want {
+	case "iq2_xxs", "iq2_xs", "iq1_s", "iq1_m":
+		return scheme{}, fmt.Errorf("type %s needs an importance matrix, which is not supported: use q2_k or a larger type",
+			want)
+	}
+	return scheme{}, fmt.Errorf("unknown type %q: want one of %s", short([]byte(name)), strings.Join(names, ", "))
+}
+
+// isBlocks reports whether a type packs several elements together.
+func isBlocks(t gguf.Type) bool { return t.BlockSize() > 1 }
+
+// pick returns the type of one weight, and the type that it would have had if its rows were whole blocks of that.
+//
+//	vectors, position tables   f32: they are small, and readers add them as they are
+//	patch embedding            f32 for f32 and bf16, otherwise f16, as llama.cpp's files have it
+//	the rest                   what the scheme says; see fallback
+func (s scheme) pick(r role, layer, layers int, row int64) (got, wanted gguf.Type) {
+	switch r {
+	case roleVector, rolePositions:
+		return gguf.F32, gguf.F32
+	case rolePatches:
+		if s.base == gguf.F32 || s.base == gguf.BF16 {
+			return gguf.F32, gguf.F32
+		}
+		return gguf.F16, gguf.F16
+	}
+	wanted = s.base
+	for _, rule := range s.rules {
+		if rule.applies(r, layer, layers) {
+			wanted = rule.typ
+			break
+		}
+	}
+	return fallback(wanted, row), wanted
+}
+
+func (u rule) applies(r role, layer, layers int) bool {
+	for _, have := range u.roles {
+		if have == r {
+			return u.where == nil || u.where(layer, layers)
+		}
+	}
+	return false
+}
+
+// fallback returns the type for rows of a given length: t where they are whole blocks of it, else the type in blocks of
+// 32 that llama.cpp puts in its place, else f16.
+func fallback(t gguf.Type, row int64) gguf.Type {
+	if row%t.BlockSize() == 0 {
+		return t
+	}
+	switch t {
+	case gguf.Q6_K:
+		t = gguf.Q8_0
+	case gguf.Q5_K:
+		t = gguf.Q5_1
+	case gguf.Q4_K:
+		t = gguf.Q5_0
+	case gguf.Q2_K, gguf.Q3_K, gguf.IQ4XS, gguf.IQ3S, gguf.IQ3XXS, gguf.IQ2S:
+		t = gguf.IQ4NL
+	case gguf.TQ1_0, gguf.TQ2_0:
+		t = gguf.Q4_0
+	}
+	if row%t.BlockSize() != 0 {
+		return gguf.F16
+	}
+	return t
+}
+
+// TypeInfo describes a type that Options.Type may name.
+type TypeInfo struct {
+	Name          string
+	BitsPerWeight float64 // of a whole file in the geometry of BGE-VL-base
+	Description   string
+}
+
+// Types returns the types that Run can write, the best first, for help texts.
+func Types() []TypeInfo {
+	base := baseGeometry()
+	var infos []TypeInfo
+	for _, s := range schemes() {
+		var bits, weights float64
+		for _, w := range base.weights() {
+			typ, _ := s.pick(w.role, w.layer, w.layers, w.row())
+			n := float64(w.elements())
+			weights += n
+			bits += n * 8 * float64(typ.TypeSize()) / float64(typ.BlockSize())
+		}
+		infos = append(infos, TypeInfo{s.name, bits / weights, s.note})
+	}
+	return infos
+}
