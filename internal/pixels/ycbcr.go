@@ -168,3 +168,16 @@ func clamp8(v int32) byte {
 	}
 	return byte(v)
 }
+
+// row4 converts a row of Y, Cb, Cr and K to C, M, Y and K: the inks are the complement of the colours.
+func (t *yccTables) row4(dst []byte, rows [][]byte) {
+	cb, cr, k := rows[1], rows[2], rows[3]
+	for i, v := range rows[0] {
+		l, b, r := int32(v), cb[i], cr[i]
+		d := dst[4*i : 4*i+4 : 4*i+4]
+		d[0] = clamp8(255 - (l + t.crR[r]))
+		d[1] = clamp8(255 - (l + (t.cbG[b]+t.crG[r])>>16))
+		d[2] = clamp8(255 - (l + t.cbB[b]))
+		d[3] = k[i]
+	}
+}
