@@ -82,6 +82,40 @@ typedef struct bge_clip_params {
 int32_t bge_clip_new(const bge_clip_params *params, const bge_tensor *tensors, int64_t n_tensors, bge_model **out,
                      bge_error *err) BGE_NOEXCEPT;
 
+// The vision side of a LLaVA model (an mmproj file): a CLIP vision tower without its last layers, and the projector.
+typedef struct bge_llava_params {
+    uint32_t struct_size; // sizeof(bge_llava_params)
+    bge_tower vision;     // n_layer: the layers that run
+    int32_t image_size;   // pixels a side of a tile
+    int32_t patch_size;   // pixels a side; divides image_size
+    int32_t n_out;        // width of the language model
+    int32_t file_mapped;  // as in bge_clip_params
+    const char *kernels;  // as in bge_clip_params
+} bge_llava_params;
+
+int32_t bge_llava_new(const bge_llava_params *params, const bge_tensor *tensors, int64_t n_tensors, bge_model **out,
+                      bge_error *err) BGE_NOEXCEPT;
+
+// A decoder of Llama's kind: RMS norm, rotary positions on neighbouring pairs, grouped key and value heads, SwiGLU.
+typedef struct bge_llama_params {
+    uint32_t struct_size; // sizeof(bge_llama_params)
+    int32_t n_layer;
+    int32_t n_embd;
+    int32_t n_ff;
+    int32_t n_head;
+    int32_t n_head_kv;   // divides n_head
+    int32_t d_head;      // width of a head, even
+    int32_t n_vocab;     // rows of the token embeddings
+    float eps;           // of the RMS norms
+    float rope_theta;    // base of the rotary frequencies
+    int32_t file_mapped; // as in bge_clip_params
+    const char *kernels; // as in bge_clip_params
+} bge_llama_params;
+
+// Where output.weight is missing, the token embeddings serve as the output layer.
+int32_t bge_llama_new(const bge_llama_params *params, const bge_tensor *tensors, int64_t n_tensors, bge_model **out,
+                      bge_error *err) BGE_NOEXCEPT;
+
 // Drops the caller's hold on a model. Contexts made from it keep it alive. NULL is allowed.
 void bge_model_free(bge_model *model) BGE_NOEXCEPT;
 
@@ -123,6 +157,42 @@ int32_t bge_clip_encode_text(bge_context *context, const int32_t *ids, int64_t n
 // normalised. Writes n_images * n_proj floats to dst, which holds dst_len.
 int32_t bge_clip_encode_image(bge_context *context, const float *pixels, int64_t n_pixels, int64_t n_images, float *dst,
                               int64_t dst_len, bge_error *err) BGE_NOEXCEPT;
+
+// Features of n_tiles tiles for the language model: [n_tiles][(image_size / patch_size)^2][n_out] floats to dst, which
+// holds dst_len. pixels holds n_tiles planes of [3][image_size][image_size], already normalised.
+int32_t bge_llava_encode(bge_context *context, const float *pixels, int64_t n_pixels, int64_t n_tiles, float *dst,
+                         int64_t dst_len, bge_error *err) BGE_NOEXCEPT;
+
+// Token rows for a decoder, one after another. In place of a token, an id of BGE_EMBEDDING takes the next row of
+// embeddings: that is how pictures come in.
+#define BGE_EMBEDDING (-1)
+typedef struct bge_llama_batch {
+    uint32_t struct_size; // sizeof(bge_llama_batch)
+    const int32_t *ids;   // [n_ids]
+    int64_t n_ids;
+    const float *embeddings; // [n_embeddings][n_embd], as many as there are ids of BGE_EMBEDDING
+    int64_t n_embeddings;
+    const int32_t *lengths; // [n_rows] tokens of each row
+    int64_t n_rows;
+    const int32_t *wanted; // [n_wanted] indices into ids, ascending: whose state is to be written
+    int64_t n_wanted;
+} bge_llama_batch;
+
+// The states of the wanted tokens after the final norm: n_wanted * n_embd floats to dst, which holds dst_len. Tokens
+// that all rows begin with are computed once. The last layer computes the wanted tokens only.
+int32_t bge_llama_encode(bge_context *context, const bge_llama_batch *batch, float *dst, int64_t dst_len,
+                         bge_error *err) BGE_NOEXCEPT;
+
+// The bytes of buffers that bge_llama_encode would need for one row of n_tokens of which one is wanted.
+int32_t bge_llama_plan(bge_context *context, int64_t n_tokens, int64_t *bytes, bge_error *err) BGE_NOEXCEPT;
+
+// Makes room for a conversation of up to n_positions tokens, forgetting an earlier one.
+int32_t bge_llama_open_cache(bge_context *context, int64_t n_positions, bge_error *err) BGE_NOEXCEPT;
+
+// Appends the one row of a batch to the conversation at position n_past, of which everything before is kept and
+// everything after forgotten, and writes the wanted tokens' scores over the vocabulary: n_wanted * n_vocab floats.
+int32_t bge_llama_decode(bge_context *context, const bge_llama_batch *batch, int64_t n_past, float *dst,
+                         int64_t dst_len, bge_error *err) BGE_NOEXCEPT;
 
 // ---------------------------------------------------------------------------------------------------------------------
 // This machine

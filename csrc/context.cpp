@@ -8,10 +8,17 @@ bge_context::~bge_context() {
     bge::release(model);
 }
 
-void bge_context::compute(bge::graph &g, ggml_tensor *out, size_t max_nodes, float *dst, int64_t n_dst) {
+ggml_cgraph *bge_context::nodes_of(bge::graph &g, ggml_tensor *out, size_t max_nodes) {
     ggml_set_output(out);
     ggml_cgraph *nodes = ggml_new_graph_custom(g.ctx, max_nodes, false);
+    for (ggml_tensor *t : g.early) {
+        ggml_build_forward_expand(nodes, t);
+    }
     ggml_build_forward_expand(nodes, out);
+    return nodes;
+}
+
+void bge_context::compute(bge::graph &g, ggml_cgraph *nodes) {
     if (!ggml_gallocr_alloc_graph(memory, nodes)) {
         throw std::bad_alloc();
     }
@@ -20,12 +27,10 @@ void bge_context::compute(bge::graph &g, ggml_tensor *out, size_t max_nodes, flo
             fill(tensor);
         }
     }
-    size_t scratch_bytes = 1;
     for (const auto &[tensor, op] : g.ops) {
         op->bind(tensor);
-        scratch_bytes = std::max(scratch_bytes, op->scratch_bytes());
     }
-    scratch.grow(scratch_bytes, n_threads);
+    scratch.grow(g.scratch_bytes(), n_threads);
     ggml_cplan plan = ggml_graph_plan(nodes, n_threads, threads);
     work.resize(plan.work_size);
     plan.work_data = work.data();
@@ -34,7 +39,7 @@ void bge_context::compute(bge::graph &g, ggml_tensor *out, size_t max_nodes, flo
     bytes = int64_t(ggml_gallocr_get_buffer_size(memory, 0) + headers.size() + work.size() + scratch.size);
     switch (ggml_graph_compute(nodes, &plan)) {
     case GGML_STATUS_SUCCESS:
-        break;
+        return;
     case GGML_STATUS_ABORTED:
         bge::fail(BGE_ERR_CANCELLED, "the call was cancelled");
     case GGML_STATUS_ALLOC_FAILED:
@@ -42,7 +47,18 @@ void bge_context::compute(bge::graph &g, ggml_tensor *out, size_t max_nodes, flo
     default:
         bge::fail(BGE_ERR_INTERNAL, "ggml could not compute the graph");
     }
-    std::memcpy(dst, out->data, size_t(n_dst) * sizeof(float));
+}
+
+int64_t bge_context::plan(bge::graph &g, ggml_cgraph *nodes) {
+    // An allocator of its own: planning leaves one without buffers for the graph it planned.
+    const std::unique_ptr<ggml_gallocr, decltype(&ggml_gallocr_free)> planner(
+        ggml_gallocr_new(ggml_backend_cpu_buffer_type()), ggml_gallocr_free);
+    if (planner == nullptr) {
+        throw std::bad_alloc();
+    }
+    size_t tensors = 0;
+    ggml_gallocr_reserve_n_size(planner.get(), nodes, nullptr, nullptr, &tensors);
+    return int64_t(tensors + headers.size() + g.scratch_bytes() * size_t(n_threads));
 }
 
 int32_t bge_context_new(bge_model *model, const bge_context_params *params, bge_context **out,

@@ -7,6 +7,7 @@ import (
 	"context"
 	"runtime"
 	"sync"
+	"unsafe"
 )
 
 // ContextOptions says how a Context computes. The zero value uses every processor.
@@ -17,11 +18,9 @@ type ContextOptions struct {
 // Context holds the threads and buffers of one caller. It serves one call at a time: calls made together wait for each
 // other. It lives until Close.
 type Context struct {
-	projection int
-	imageSize  int
-	mu         sync.Mutex // held by a call, and guards handle
-	handle     *C.bge_context
-	cleanup    runtime.Cleanup
+	mu      sync.Mutex // held by a call, and guards handle
+	handle  *C.bge_context
+	cleanup runtime.Cleanup
 }
 
 // NewContext makes a context of the model. It fails with ErrArgument where the model is closed.
@@ -45,7 +44,7 @@ func (m *Model) NewContext(o ContextOptions) (*Context, error) {
 	if err := errorOf(C.bge_context_new(m.handle, &params, &handle, &e), &e); err != nil {
 		return nil, err
 	}
-	c := &Context{projection: m.params.Projection, imageSize: m.params.ImageSize, handle: handle}
+	c := &Context{handle: handle}
 	c.cleanup = runtime.AddCleanup(c, func(h *C.bge_context) { C.bge_context_free(h) }, handle)
 	return c, nil
 }
@@ -55,27 +54,27 @@ func (m *Model) NewContext(o ContextOptions) (*Context, error) {
 // ids holds the rows one after another, lengths[i] tokens for row i, and pool[i] is the position in row i whose state
 // is projected. A row's features do not depend on the rows beside it.
 func (c *Context) EncodeText(ctx context.Context, ids, lengths, pool []int32, dst []float32) error {
-	rows := len(lengths)
-	if rows == 0 || len(ids) == 0 || len(pool) != rows || len(dst) != rows*c.projection {
-		return argumentError("EncodeText: ids, lengths, pool and dst do not belong together")
+	if len(pool) != len(lengths) {
+		return argumentError("EncodeText: each row has one length and one pooled position")
 	}
 	return c.call(ctx, func(h *C.bge_context, e *C.bge_error) C.int32_t {
-		return C.bge_clip_encode_text(h, (*C.int32_t)(&ids[0]), C.int64_t(len(ids)), (*C.int32_t)(&lengths[0]),
-			(*C.int32_t)(&pool[0]), C.int64_t(rows), (*C.float)(&dst[0]), C.int64_t(len(dst)), e)
+		return C.bge_clip_encode_text(h, ints(ids), C.int64_t(len(ids)), ints(lengths), ints(pool),
+			C.int64_t(len(lengths)), floats(dst), C.int64_t(len(dst)), e)
 	})
 }
 
 // EncodeImage writes the projected, not normalised features of n images to dst, Projection floats each. pixels holds n
 // planes of [3][ImageSize][ImageSize], already normalised.
 func (c *Context) EncodeImage(ctx context.Context, pixels []float32, n int, dst []float32) error {
-	if n <= 0 || len(pixels) != n*3*c.imageSize*c.imageSize || len(dst) != n*c.projection {
-		return argumentError("EncodeImage: pixels, n and dst do not belong together")
-	}
 	return c.call(ctx, func(h *C.bge_context, e *C.bge_error) C.int32_t {
-		return C.bge_clip_encode_image(h, (*C.float)(&pixels[0]), C.int64_t(len(pixels)), C.int64_t(n),
-			(*C.float)(&dst[0]), C.int64_t(len(dst)), e)
+		return C.bge_clip_encode_image(h, floats(pixels), C.int64_t(len(pixels)), C.int64_t(n), floats(dst),
+			C.int64_t(len(dst)), e)
 	})
 }
+
+// ints and floats give C the memory of a slice for one call; nil for an empty one.
+func ints(s []int32) *C.int32_t   { return (*C.int32_t)(unsafe.SliceData(s)) }
+func floats(s []float32) *C.float { return (*C.float)(unsafe.SliceData(s)) }
 
 // call runs one C call, which stops within one operation when ctx is cancelled.
 func (c *Context) call(ctx context.Context, run func(*C.bge_context, *C.bge_error) C.int32_t) error {

@@ -19,6 +19,21 @@ void scratch_space::grow(size_t piece_bytes, int n_threads) {
     }
 }
 
+rotary::rotary(std::vector<int32_t> positions, int32_t width, float base)
+    : at(std::move(positions)), d_head(width), theta(base) {
+    std::vector<float> frequency;
+    for (int32_t i = 0; i < d_head; i += 2) {
+        frequency.push_back(1.0f / std::pow(theta, float(i) / float(d_head)));
+    }
+    turns.reserve(at.size() * size_t(d_head));
+    for (const int32_t position : at) {
+        for (const float f : frequency) {
+            turns.push_back(std::cos(float(position) * f));
+            turns.push_back(std::sin(float(position) * f));
+        }
+    }
+}
+
 namespace {
 
 float *floats(ggml_tensor *t) {
@@ -82,7 +97,41 @@ struct norm_op final : kernel_op {
         args.y = floats(dst);
         args.y_stride = row_stride(dst);
     }
-    void run(int ith, int nth) override { bge_layer_norm(kernels, &args, ith, nth); }
+    void run(int ith, int nth) override {
+        (args.bias != nullptr ? bge_layer_norm : bge_rms_norm)(kernels, &args, ith, nth);
+    }
+};
+
+struct rope_op final : kernel_op {
+    const rotary &positions;
+    const float *x = nullptr;
+    float *y = nullptr;
+    int64_t x_stride = 0, y_stride = 0, n = 0, n_tokens = 0;
+
+    explicit rope_op(const rotary &positions) : positions(positions) {}
+
+    void bind(ggml_tensor *dst) override {
+        x = floats(dst->src[0]);
+        x_stride = row_stride(dst->src[0]);
+        y = floats(dst);
+        y_stride = row_stride(dst);
+        n = dst->ne[0];
+        n_tokens = dst->ne[1];
+    }
+    void run(int ith, int nth) override {
+        const int64_t d_head = positions.d_head;
+        for (int64_t t = n_tokens * ith / nth; t < n_tokens * (ith + 1) / nth; t++) {
+            const float *turn = positions.turns.data() + t * d_head;
+            for (int64_t i = 0; i < n; i += 2) {
+                const float *in = x + t * x_stride + i;
+                float *out = y + t * y_stride + i;
+                const float c = turn[i % d_head], s = turn[i % d_head + 1];
+                const float a = in[0], b = in[1];
+                out[0] = a * c - b * s;
+                out[1] = a * s + b * c;
+            }
+        }
+    }
 };
 
 struct attention_op final : kernel_op {
@@ -135,6 +184,14 @@ ggml_tensor *graph::custom(int64_t ne0, int64_t ne1, std::initializer_list<ggml_
     return dst;
 }
 
+size_t graph::scratch_bytes() const {
+    size_t most = 1;
+    for (const auto &[tensor, op] : ops) {
+        most = std::max(most, op->scratch_bytes());
+    }
+    return most;
+}
+
 ggml_tensor *graph::input(ggml_type type, int64_t ne0, int64_t ne1, fill_function fill) {
     ggml_tensor *t = ggml_new_tensor_2d(ctx, type, ne0, ne1);
     ggml_set_input(t);
@@ -171,13 +228,8 @@ ggml_tensor *graph::linear(const linear_weight &l, ggml_tensor *x, int32_t act, 
     return custom(l.n_out(), x->ne[1], {x}, std::move(op));
 }
 
-void graph::linears(std::initializer_list<const linear_weight *> layers, ggml_tensor *x, ggml_tensor **y) {
-    if (model.kernels == nullptr) {
-        for (const linear_weight *l : layers) {
-            *y++ = linear(*l, x, BGE_ACT_NONE, nullptr);
-        }
-        return;
-    }
+// Layers over the same x, their results side by side. first_act is the activation of the first; the others have none.
+ggml_tensor *graph::parts(std::initializer_list<const linear_weight *> layers, ggml_tensor *x, int32_t first_act) {
     auto op = std::make_unique<linear_op>(model.kernels, scratch);
     op->args.m = x->ne[1];
     op->args.allow_bf16 = 1;
@@ -185,10 +237,21 @@ void graph::linears(std::initializer_list<const linear_weight *> layers, ggml_te
     for (const linear_weight *l : layers) {
         op->args.n_in = l->n_in();
         op->args.allow_bf16 &= l->w->type == GGML_TYPE_BF16;
-        op->args.part[op->args.n_parts++] = part_of(*l, BGE_ACT_NONE);
+        const int32_t at = op->args.n_parts++;
+        op->args.part[at] = part_of(*l, at == 0 ? first_act : int32_t(BGE_ACT_NONE));
         width += l->n_out();
     }
-    ggml_tensor *all = custom(width, x->ne[1], {x}, std::move(op)); // [n_out of each layer, n]
+    return custom(width, x->ne[1], {x}, std::move(op)); // [n_out of each layer, n]
+}
+
+void graph::linears(std::initializer_list<const linear_weight *> layers, ggml_tensor *x, ggml_tensor **y) {
+    if (model.kernels == nullptr) {
+        for (const linear_weight *l : layers) {
+            *y++ = linear(*l, x, BGE_ACT_NONE, nullptr);
+        }
+        return;
+    }
+    ggml_tensor *all = parts(layers, x, BGE_ACT_NONE);
     size_t offset = 0;
     for (const linear_weight *l : layers) {
         *y++ = ggml_view_2d(ctx, all, l->n_out(), x->ne[1], all->nb[1], offset);
@@ -196,17 +259,50 @@ void graph::linears(std::initializer_list<const linear_weight *> layers, ggml_te
     }
 }
 
-ggml_tensor *graph::layer_norm(const norm_weight &w, ggml_tensor *x, float eps) {
+ggml_tensor *graph::gated(const linear_weight &gate, const linear_weight &up, ggml_tensor *x) {
     if (model.kernels == nullptr) {
-        return ggml_add(ctx, ggml_mul(ctx, ggml_norm(ctx, x, eps), w.w), w.b);
+        ggml_tensor *g = ggml_silu(ctx, linear(gate, x, BGE_ACT_NONE, nullptr));
+        return ggml_mul(ctx, g, linear(up, x, BGE_ACT_NONE, nullptr));
     }
+    ggml_tensor *both = parts({&gate, &up}, x, BGE_ACT_SILU);
+    const size_t half = size_t(gate.n_out()) * sizeof(float);
+    return ggml_mul(ctx, ggml_view_2d(ctx, both, gate.n_out(), x->ne[1], both->nb[1], 0),
+                    ggml_view_2d(ctx, both, up.n_out(), x->ne[1], both->nb[1], half));
+}
+
+ggml_tensor *graph::norm(const norm_weight &w, ggml_tensor *x, float eps) {
     auto op = std::make_unique<norm_op>(model.kernels);
     op->args.weight = floats(w.w);
-    op->args.bias = floats(w.b);
+    op->args.bias = w.b != nullptr ? floats(w.b) : nullptr;
     op->args.m = x->ne[1];
     op->args.n = x->ne[0];
     op->args.eps = eps;
     return custom(x->ne[0], x->ne[1], {x}, std::move(op));
+}
+
+ggml_tensor *graph::layer_norm(const norm_weight &w, ggml_tensor *x, float eps) {
+    if (model.kernels == nullptr) {
+        return ggml_add(ctx, ggml_mul(ctx, ggml_norm(ctx, x, eps), w.w), w.b);
+    }
+    return norm(w, x, eps);
+}
+
+ggml_tensor *graph::rms_norm(const norm_weight &w, ggml_tensor *x, float eps) {
+    if (model.kernels == nullptr) {
+        return ggml_mul(ctx, ggml_rms_norm(ctx, x, eps), w.w);
+    }
+    return norm(w, x, eps);
+}
+
+ggml_tensor *graph::rope(ggml_tensor *x, const rotary &r) {
+    if (model.kernels == nullptr) {
+        ggml_tensor *heads = ggml_reshape_3d(ctx, ggml_cont(ctx, x), r.d_head, x->ne[0] / r.d_head, x->ne[1]);
+        constexpr int neighbouring_pairs = 0; // GGML_ROPE_TYPE_NORMAL
+        heads = ggml_rope_ext(ctx, heads, input_ids(r.at), nullptr, r.d_head, neighbouring_pairs, 0, r.theta, 1, 0, 1,
+                              0, 0);
+        return ggml_reshape_2d(ctx, heads, x->ne[0], x->ne[1]);
+    }
+    return custom(x->ne[0], x->ne[1], {x}, std::make_unique<rope_op>(r));
 }
 
 ggml_tensor *graph::attention(ggml_tensor *q, ggml_tensor *k, ggml_tensor *v, int32_t n_head, int32_t n_kv_head,

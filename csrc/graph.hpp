@@ -1,5 +1,5 @@
-// The blocks from which graphs are built. linear(), layer_norm() and attention() are the only places that choose
-// between ggml's own operations and a custom operation over our kernels; everything else is written once.
+// The blocks from which graphs are built. The linear layers, norms, rope() and attention() are the only places that
+// choose between ggml's own operations and a custom operation over our kernels; everything else is written once.
 #pragma once
 
 #include "model.hpp"
@@ -27,6 +27,17 @@ struct sequences {
     int32_t n() const { return int32_t(kv_start.size()) - 1; }
 };
 
+// Rotary positions of a list of tokens. The cosines and sines are made once for all layers, as the reference makes
+// them: frequency and angle in f32. Outlives the graph that uses it.
+struct rotary {
+    std::vector<int32_t> at; // position of each token
+    int32_t d_head;
+    float theta;
+    std::vector<float> turns; // [n_tokens][d_head / 2] of cosine and sine
+
+    rotary(std::vector<int32_t> at, int32_t d_head, float theta);
+};
+
 // A custom operation: what its kernel needs to know. bind() runs once the graph's memory is known.
 struct kernel_op {
     virtual ~kernel_op() = default;
@@ -52,7 +63,25 @@ class graph {
     // Up to three layers over the same x, in one pass. y[i]: [n_out, n], rows perhaps apart
     void linears(std::initializer_list<const linear_weight *> layers, ggml_tensor *x, ggml_tensor **y);
 
+    // silu(gate x) * (up x)
+    ggml_tensor *gated(const linear_weight &gate, const linear_weight &up, ggml_tensor *x);
+
     ggml_tensor *layer_norm(const norm_weight &w, ggml_tensor *x, float eps);
+    ggml_tensor *rms_norm(const norm_weight &w, ggml_tensor *x, float eps);
+
+    // Rotates neighbouring pairs of each head by the angles of its token's position. x: [n, n_tokens]
+    ggml_tensor *rope(ggml_tensor *x, const rotary &positions);
+
+    // The rows of x that `rows` lists. x: [n, n_rows of x], result: [n, n_rows]
+    ggml_tensor *rows(ggml_tensor *x, const std::vector<int32_t> &rows) {
+        return ggml_get_rows(ctx, x, input_ids(rows));
+    }
+
+    // Bytes of scratch that the neediest operation asks for each thread.
+    size_t scratch_bytes() const;
+
+    // Has a tensor computed before whatever is added later, though nothing in the graph reads it.
+    void compute_first(ggml_tensor *t) { early.push_back(t); }
 
     // Softmax attention within each sequence. q: [n_embd, n_q], k and v: [n_embd, n_kv], result: [n_embd, n_q]
     ggml_tensor *attention(ggml_tensor *q, ggml_tensor *k, ggml_tensor *v, int32_t n_head, int32_t n_kv_head,
@@ -66,9 +95,12 @@ class graph {
     scratch_space &scratch;
     std::vector<std::pair<ggml_tensor *, fill_function>> inputs;
     std::vector<std::pair<ggml_tensor *, std::unique_ptr<kernel_op>>> ops;
+    std::vector<ggml_tensor *> early;
 
     ggml_tensor *custom(int64_t ne0, int64_t ne1, std::initializer_list<ggml_tensor *> args,
                         std::unique_ptr<kernel_op> op);
+    ggml_tensor *norm(const norm_weight &w, ggml_tensor *x, float eps);
+    ggml_tensor *parts(std::initializer_list<const linear_weight *> layers, ggml_tensor *x, int32_t first_act);
     ggml_tensor *attention_ggml(ggml_tensor *q, ggml_tensor *k, ggml_tensor *v, int32_t n_head, int32_t n_kv_head,
                                 const sequences &s);
 };

@@ -1,4 +1,6 @@
 #include "clip.hpp"
+#include "llama.hpp"
+#include "llava.hpp"
 #include "model.hpp"
 
 #include <algorithm>

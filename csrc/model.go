@@ -46,7 +46,6 @@ type CLIPParams struct {
 
 // Model is a network ready to run. Goroutines may share it; it lives until Close.
 type Model struct {
-	params  CLIPParams
 	handle  *C.bge_model
 	cleanup runtime.Cleanup
 	mu      sync.RWMutex // guards handle against Close
@@ -56,14 +55,21 @@ type Model struct {
 // the parameters imply, naming it, and with ErrUnsupported where the kernels asked for cannot run here. Weights are
 // repacked for the kernels tower by tower, by the first call that needs one.
 func NewCLIP(p CLIPParams, tensors []Tensor) (*Model, error) {
-	if len(tensors) == 0 {
-		return nil, argumentError("a model needs tensors")
-	}
 	params, free, err := p.toC()
 	if err != nil {
 		return nil, err
 	}
 	defer free()
+	return newModel(tensors, func(list *C.bge_tensor, n C.int64_t, out **C.bge_model, e *C.bge_error) C.int32_t {
+		return C.bge_clip_new(params, list, n, out, e)
+	})
+}
+
+// newModel makes a model of any kind from its tensors.
+func newModel(tensors []Tensor, make func(*C.bge_tensor, C.int64_t, **C.bge_model, *C.bge_error) C.int32_t) (*Model, error) {
+	if len(tensors) == 0 {
+		return nil, argumentError("a model needs tensors")
+	}
 	list, freeList, err := tensorsToC(tensors)
 	if err != nil {
 		return nil, err
@@ -71,11 +77,10 @@ func NewCLIP(p CLIPParams, tensors []Tensor) (*Model, error) {
 	defer freeList()
 	var handle *C.bge_model
 	var e C.bge_error
-	code := C.bge_clip_new(params, list, C.int64_t(len(tensors)), &handle, &e)
-	if err := errorOf(code, &e); err != nil {
+	if err := errorOf(make(list, C.int64_t(len(tensors)), &handle, &e), &e); err != nil {
 		return nil, err
 	}
-	m := &Model{params: p, handle: handle}
+	m := &Model{handle: handle}
 	m.cleanup = runtime.AddCleanup(m, func(h *C.bge_model) { C.bge_model_free(h) }, handle)
 	return m, nil
 }
@@ -98,12 +103,8 @@ func (p CLIPParams) toC() (c *C.bge_clip_params, free func(), err error) {
 	c.struct_size = C.sizeof_bge_clip_params
 	c.text, c.vision = text, vision
 	c.n_vocab, c.n_ctx, c.image_size, c.patch_size, c.n_proj = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
-	if p.FileMapped {
-		c.file_mapped = 1
-	}
-	if p.Kernels != "" {
-		c.kernels = C.CString(p.Kernels)
-	}
+	c.file_mapped = cBool(p.FileMapped)
+	c.kernels = cString(p.Kernels)
 	return c, func() {
 		C.free(unsafe.Pointer(c.kernels))
 		C.free(unsafe.Pointer(c))

@@ -41,6 +41,8 @@ struct lazy_part {
 };
 
 struct clip_model;
+struct llava_model;
+struct llama_model;
 
 } // namespace bge
 
@@ -52,7 +54,10 @@ struct bge_model {
     std::atomic<int64_t> packed_bytes{0};
     bool file_mapped = false;
 
-    std::unique_ptr<bge::clip_model> clip; // what the model is
+    // What the model is: one of these.
+    std::unique_ptr<bge::clip_model> clip;
+    std::unique_ptr<bge::llava_model> llava;
+    std::unique_ptr<bge::llama_model> llama;
 
     // Throws failure where the kernels named cannot run here; NULL and "" as bge_clip_params states.
     bge_model(const char *kernels, bool file_mapped);

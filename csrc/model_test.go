@@ -28,25 +28,38 @@ func testParams(kernels string) CLIPParams {
 	}
 }
 
-// testTensors makes random weights of the shapes that the parameters imply, in memory outside Go's heap.
+// tensorMaker makes random weights in memory outside Go's heap.
+type tensorMaker struct {
+	t       testing.TB
+	random  *rand.Rand
+	tensors []Tensor
+}
+
+func (m *tensorMaker) add(name string, scale, offset float64, dims ...int64) {
+	n, full := int64(1), [4]int64{1, 1, 1, 1}
+	for i, d := range dims {
+		n, full[i] = n*d, d
+	}
+	data, err := syscall.Mmap(-1, 0, int(n)*4, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	require.NoError(m.t, err)
+	m.t.Cleanup(func() { require.NoError(m.t, syscall.Munmap(data)) })
+	for i := range n {
+		value := float32(offset + scale*m.random.NormFloat64())
+		binary.NativeEndian.PutUint32(data[4*i:], math.Float32bits(value))
+	}
+	m.tensors = append(m.tensors, Tensor{Name: name, Type: typeF32, Dims: full, Data: data})
+}
+
+// linear adds a weight that keeps the scale of what it multiplies.
+func (m *tensorMaker) linear(name string, in, out int64) {
+	m.add(name+".weight", 1/math.Sqrt(float64(in)), 0, in, out)
+}
+
+// testTensors makes random weights of the shapes that the parameters imply.
 func testTensors(t testing.TB, p CLIPParams) []Tensor {
 	t.Helper()
-	random := rand.New(rand.NewPCG(1, 2))
-	var tensors []Tensor
-	add := func(name string, scale, offset float64, dims ...int64) {
-		n, full := int64(1), [4]int64{1, 1, 1, 1}
-		for i, d := range dims {
-			n, full[i] = n*d, d
-		}
-		data, err := syscall.Mmap(-1, 0, int(n)*4, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
-		require.NoError(t, err)
-		t.Cleanup(func() { require.NoError(t, syscall.Munmap(data)) })
-		for i := range n {
-			value := float32(offset + scale*random.NormFloat64())
-			binary.NativeEndian.PutUint32(data[4*i:], math.Float32bits(value))
-		}
-		tensors = append(tensors, Tensor{Name: name, Type: typeF32, Dims: full, Data: data})
-	}
+	m := &tensorMaker{t: t, random: rand.New(rand.NewPCG(1, 2))}
+	add := m.add
 	norm := func(name string, width int64) {
 		add(name+".weight", 0.2, 1, width)
 		add(name+".bias", 0.2, 0, width)
@@ -61,7 +74,7 @@ func testTensors(t testing.TB, p CLIPParams) []Tensor {
 				name    string
 				in, out int64
 			}{{"attn_q", w, w}, {"attn_k", w, w}, {"attn_v", w, w}, {"attn_out", w, w}, {"ffn_up", w, ff}, {"ffn_down", ff, w}} {
-				add(at+l.name+".weight", 1/math.Sqrt(float64(l.in)), 0, l.in, l.out)
+				m.linear(at+l.name, l.in, l.out)
 				add(at+l.name+".bias", 0.2, 0, l.out)
 			}
 		}
@@ -73,13 +86,13 @@ func testTensors(t testing.TB, p CLIPParams) []Tensor {
 	tower("v", p.Vision)
 	add("t.token_embd.weight", 0.7, 0, text, int64(p.Vocab))
 	add("t.position_embd.weight", 0.7, 0, text, int64(p.Context))
-	add("text_projection.weight", 1/math.Sqrt(float64(text)), 0, text, int64(p.Projection))
+	m.linear("text_projection", text, int64(p.Projection))
 	add("v.patch_embd.weight", 0.1, 0, patch, patch, 3, vision)
 	add("v.position_embd.weight", 0.7, 0, vision, side*side+1)
 	add("v.class_embd", 0.7, 0, vision)
 	norm("v.pre_ln", vision)
-	add("visual_projection.weight", 1/math.Sqrt(float64(vision)), 0, vision, int64(p.Projection))
-	return tensors
+	m.linear("visual_projection", vision, int64(p.Projection))
+	return m.tensors
 }
 
 func newTestContext(t testing.TB, kernels string, threads int) *Context {
