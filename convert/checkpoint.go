@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/bgevl/bgevl/csrc"
 	"github.com/bgevl/bgevl/internal/safetensors"
 	"github.com/bgevl/bgevl/internal/tokenizer"
 )
@@ -41,7 +42,7 @@ func openCheckpoint(dir string) (*checkpoint, error) {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, "config.json"), err)
 	}
 	if kind != "clip" {
-		return nil, fmt.Errorf("%s: model_type is %q: this version converts \"clip\" (BGE-VL-base and -large)",
+		return nil, fmt.Errorf("%s: model_type is %s: this version converts \"clip\" (BGE-VL-base and -large)",
 			filepath.Join(dir, "config.json"), short([]byte(kind)))
 	}
 	if c.preprocessor, err = readSmall(dir, "preprocessor_config.json", "it says how images are prepared"); err != nil {
@@ -151,10 +152,37 @@ func plan(have []safetensors.Tensor, want []expected, s scheme) ([]job, error) {
 	}
 	for name := range byName {
 		if name != logitScale && !ignorable(name) {
-			faults.add("is unknown: config.json asks for no such weight", name)
+			faults.add("is unknown: config.json asks for no such weight", short([]byte(name)))
 		}
 	}
 	return jobs, faults.err()
+}
+
+// readLogitScale returns the value of logit_scale, if the checkpoint has it.
+func (c *checkpoint) readLogitScale() (value float32, there bool, err error) {
+	t, there := c.weights.Tensor(logitScale)
+	if !there {
+		return 0, false, nil
+	}
+	from, err := elementType(t.DType)
+	if err != nil {
+		return 0, true, fmt.Errorf("tensor %s: %w", logitScale, err)
+	}
+	if t.Elements() != 1 {
+		return 0, true, fmt.Errorf("tensor %s: want one number, got shape %v", logitScale, t.Shape)
+	}
+	raw := make([]byte, from.TypeSize())
+	if _, err := io.ReadFull(c.weights.Reader(t), raw); err != nil {
+		return 0, true, fmt.Errorf("tensor %s: read: %w", logitScale, err)
+	}
+	var v [1]float32
+	if err := csrc.Dequantize(uint32(from), raw, v[:]); err != nil {
+		return 0, true, fmt.Errorf("tensor %s: %w", logitScale, err)
+	}
+	if nonFinite(from, raw) >= 0 {
+		return 0, true, fmt.Errorf("tensor %s is %v: the checkpoint is damaged, or training it failed", logitScale, v[0])
+	}
+	return v[0], true, nil
 }
 
 // faultList collects tensors by what is wrong with them.

@@ -5,19 +5,20 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 )
 
-// Bounds of what a config.json may claim. They are far above every published model and low enough that no product of
-// two of them overflows an int64.
+// Bounds of what a config.json may claim: those within which package clip opens the file. They are far above every
+// published model, and no product of two of them overflows.
 const (
-	maxWidth    = 1 << 20 // of embeddings and feed-forward blocks
-	maxLayers   = 1 << 12
-	maxVocab    = 1 << 26
-	maxContext  = 1 << 20
-	maxSide     = 1 << 14 // pixels of an image's side, as internal/pixels limits them
-	maxTokenID  = math.MaxInt32
-	maxChannels = 3 // RGB is all that internal/pixels makes
+	maxWidth    = 1 << 14 // of embeddings and projections
+	maxFFN      = 1 << 16
+	maxLayers   = 1 << 8
+	maxHeads    = 1 << 8
+	maxVocab    = 1 << 20
+	maxContext  = 1 << 12
+	maxSide     = 1 << 12 // pixels
+	maxPatches  = 1 << 14 // attention's memory grows with its square
+	maxChannels = 3       // RGB is all that internal/pixels makes
 )
 
 // tower is the configuration of one transformer encoder.
@@ -49,7 +50,7 @@ type section struct {
 
 func newSection(name string, raw json.RawMessage) *section {
 	s := &section{name: name}
-	if len(raw) == 0 {
+	if name != "" && len(raw) == 0 { // absent: all defaults
 		return s
 	}
 	if err := json.Unmarshal(raw, &s.fields); err != nil {
@@ -140,11 +141,11 @@ func (s *section) object(key string) json.RawMessage {
 	return raw
 }
 
-// short cuts a JSON text to what an error should repeat.
+// short quotes a text from a file, cut to what an error should repeat.
 func short(raw []byte) string {
-	const most = 40
+	const most = 100
 	if len(raw) > most {
-		return fmt.Sprintf("%.40q... (%d bytes)", raw[:most], len(raw))
+		return fmt.Sprintf("%q... (%d bytes)", raw[:most], len(raw))
 	}
 	return fmt.Sprintf("%q", raw)
 }
@@ -169,8 +170,8 @@ func parseCLIPConfig(raw []byte) (*clipConfig, error) {
 	text := newSection("text_config.", subConfig(top, "text_config"))
 	c.text = readTower(text, tower{width: 512, ffn: 2048, layers: 12, heads: 8})
 	c.vocab = text.integer("vocab_size", 49408, 1, maxVocab)
-	c.context = text.integer("max_position_embeddings", 77, 1, maxContext)
-	c.eos = text.integer("eos_token_id", 49407, 0, maxTokenID)
+	c.context = text.integer("max_position_embeddings", 77, 2, maxContext) // a start and an end at least
+	c.eos = text.integer("eos_token_id", 49407, 0, maxVocab-1)
 	vision := newSection("vision_config.", subConfig(top, "vision_config"))
 	c.vision = readTower(vision, tower{width: 768, ffn: 3072, layers: 12, heads: 12})
 	c.imageSide = vision.integer("image_size", 224, 1, maxSide)
@@ -196,9 +197,9 @@ func subConfig(top *section, key string) json.RawMessage {
 func readTower(s *section, absent tower) tower {
 	return tower{
 		width:  s.integer("hidden_size", absent.width, 1, maxWidth),
-		ffn:    s.integer("intermediate_size", absent.ffn, 1, maxWidth),
+		ffn:    s.integer("intermediate_size", absent.ffn, 1, maxFFN),
 		layers: s.integer("num_hidden_layers", absent.layers, 1, maxLayers),
-		heads:  s.integer("num_attention_heads", absent.heads, 1, maxWidth),
+		heads:  s.integer("num_attention_heads", absent.heads, 1, maxHeads),
 		eps:    s.epsilon("layer_norm_eps", 1e-5),
 		act:    s.text("hidden_act", "quick_gelu"),
 	}
@@ -211,7 +212,7 @@ func (c *clipConfig) check() error {
 		tower
 	}{{"text_config", c.text}, {"vision_config", c.vision}} {
 		if t.act != "quick_gelu" && t.act != "gelu" {
-			return fmt.Errorf(`%s.hidden_act: want "quick_gelu" or "gelu", got %q`, t.name, short([]byte(t.act)))
+			return fmt.Errorf(`%s.hidden_act: want "quick_gelu" or "gelu", got %s`, t.name, short([]byte(t.act)))
 		}
 		if t.width%t.heads != 0 {
 			return fmt.Errorf("%s: hidden_size %d cannot be split among num_attention_heads %d", t.name, t.width, t.heads)
@@ -223,6 +224,10 @@ func (c *clipConfig) check() error {
 	}
 	if c.patch > c.imageSide || c.imageSide%c.patch != 0 {
 		return fmt.Errorf("vision_config: image_size %d is not a multiple of patch_size %d", c.imageSide, c.patch)
+	}
+	if n := c.positions() - 1; n > maxPatches {
+		return fmt.Errorf("vision_config: image_size %d and patch_size %d make %d patches: want at most %d", c.imageSide,
+			c.patch, n, maxPatches)
 	}
 	if c.eos >= c.vocab {
 		return fmt.Errorf("text_config.eos_token_id: want less than vocab_size %d, got %d", c.vocab, c.eos)

@@ -10,7 +10,7 @@
 //
 // Every tensor must be one that config.json asks for, in its shape, as F32, F16 or BF16, and all must be there; only
 // computed buffers (position_ids) are passed over. NaN, infinities and values that the chosen type cannot hold are
-// errors that name the tensor and the element. What depends on the weights alone is said by Result.Fingerprint.
+// errors that name the tensor and the element.
 //
 // # Goroutines, life and stopping
 //

@@ -44,6 +44,11 @@ func setCLIP(w *gguf.Writer, c *clipConfig, src *checkpoint, s scheme, name, fin
 	w.SetString("bgevl.preprocessor_config", string(src.preprocessor))
 	w.SetString("bgevl.source_config", string(src.config))
 	w.SetString("bgevl.fingerprint", fingerprint)
+	if scale, there, err := src.readLogitScale(); err != nil {
+		return err
+	} else if there {
+		w.SetFloat32("bgevl.logit_scale", scale)
+	}
 	w.SetString("tokenizer.huggingface.json", string(src.tokenizer))
 	return nil
 }

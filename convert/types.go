@@ -117,7 +117,7 @@ func findScheme(name string) (scheme, error) {
 		return scheme{}, fmt.Errorf("type %s needs an importance matrix, which is not supported: use q2_k or a larger type",
 			want)
 	}
-	return scheme{}, fmt.Errorf("unknown type %q: want one of %s", short([]byte(name)), strings.Join(names, ", "))
+	return scheme{}, fmt.Errorf("unknown type %s: want one of %s", short([]byte(name)), strings.Join(names, ", "))
 }
 
 // isBlocks reports whether a type packs several elements together.

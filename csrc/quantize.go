@@ -4,7 +4,6 @@ package csrc
 import "C"
 
 import (
-	"errors"
 	"fmt"
 	"unsafe"
 )
@@ -13,8 +12,8 @@ import (
 func BlockSize(typ uint32) (elements, bytes int64, err error) {
 	var n, size C.int64_t
 	var e C.bge_error
-	if C.bge_type_block(cType(typ), &n, &size, &e) != C.BGE_OK {
-		return 0, 0, quantizeError(&e)
+	if err := errorOf(C.bge_type_block(cType(typ), &n, &size, &e), &e); err != nil {
+		return 0, 0, err
 	}
 	return int64(n), int64(size), nil
 }
@@ -26,10 +25,10 @@ func RowSize(typ uint32, n int64) (int64, error) {
 		return 0, err
 	}
 	if n < 0 || n%elements != 0 {
-		return 0, fmt.Errorf("csrc: a row of %d elements: want a multiple of %d for type %d", n, elements, typ)
+		return 0, argumentError(fmt.Sprintf("a row of %d elements: want a multiple of %d for type %d", n, elements, typ))
 	}
 	if n/elements > (1<<63-1)/bytes {
-		return 0, fmt.Errorf("csrc: a row of %d elements is too large", n)
+		return 0, argumentError(fmt.Sprintf("a row of %d elements is too large", n))
 	}
 	return n / elements * bytes, nil
 }
@@ -37,10 +36,7 @@ func RowSize(typ uint32, n int64) (int64, error) {
 // Quantizable returns nil if Quantize can write a ggml type, and otherwise an error that says why not.
 func Quantizable(typ uint32) error {
 	var e C.bge_error
-	if C.bge_type_quantizable(cType(typ), &e) != C.BGE_OK {
-		return quantizeError(&e)
-	}
-	return nil
+	return errorOf(C.bge_type_quantizable(cType(typ), &e), &e)
 }
 
 // Limit returns the largest magnitude that Quantize takes for a ggml type: past it the value, or the scale of its
@@ -57,10 +53,7 @@ func Quantize(typ uint32, src []float32, perRow int64, dst []byte) error {
 	var e C.bge_error
 	code := C.bge_quantize(cType(typ), (*C.float)(unsafe.SliceData(src)), C.int64_t(len(src)), C.int64_t(perRow),
 		unsafe.Pointer(unsafe.SliceData(dst)), C.int64_t(len(dst)), &e)
-	if code != C.BGE_OK {
-		return quantizeError(&e)
-	}
-	return nil
+	return errorOf(code, &e)
 }
 
 // Dequantize writes the elements of src, data of a ggml type, to dst, which must hold exactly as many. It may be called
@@ -69,10 +62,7 @@ func Dequantize(typ uint32, src []byte, dst []float32) error {
 	var e C.bge_error
 	code := C.bge_dequantize(cType(typ), unsafe.Pointer(unsafe.SliceData(src)), C.int64_t(len(src)),
 		(*C.float)(unsafe.SliceData(dst)), C.int64_t(len(dst)), &e)
-	if code != C.BGE_OK {
-		return quantizeError(&e)
-	}
-	return nil
+	return errorOf(code, &e)
 }
 
 // cType keeps a number past int32's range from becoming a valid type.
@@ -81,8 +71,4 @@ func cType(typ uint32) C.int32_t {
 		return -1
 	}
 	return C.int32_t(typ)
-}
-
-func quantizeError(e *C.bge_error) error {
-	return errors.New("csrc: " + C.GoString(&e.message[0]))
 }

@@ -1,0 +1,158 @@
+package convert
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bgevl/bgevl/csrc"
+	"github.com/bgevl/bgevl/internal/gguf"
+)
+
+// Every type offered can be written, packs as this project's GGUF reader believes, and cuts evenly into chunks.
+func TestSchemesAreWritable(t *testing.T) {
+	seen := map[string]bool{}
+	check := func(typ gguf.Type) {
+		require.NoError(t, csrc.Quantizable(uint32(typ)))
+		elements, bytes, err := csrc.BlockSize(uint32(typ))
+		require.NoError(t, err)
+		require.Equal(t, elements, typ.BlockSize(), typ)
+		require.Equal(t, bytes, typ.TypeSize(), typ)
+		require.Zero(t, chunkElements%elements)
+	}
+	for _, s := range schemes() {
+		require.False(t, seen[s.name], s.name)
+		seen[s.name] = true
+		check(s.base)
+		for _, r := range s.rules {
+			check(r.typ)
+		}
+		found, err := findScheme(strings.ToUpper(s.name))
+		require.NoError(t, err)
+		require.Equal(t, s.name, found.name)
+	}
+	// All that ggml can write is offered.
+	for typ := gguf.Type(0); typ < 64; typ++ {
+		if csrc.Quantizable(uint32(typ)) == nil {
+			require.True(t, seen[typ.String()], typ)
+		}
+	}
+}
+
+func TestFindSchemeRefuses(t *testing.T) {
+	_, err := findScheme("q9_9")
+	require.ErrorContains(t, err, `unknown type "q9_9": want one of f32, f16,`)
+	for _, name := range []string{"iq2_xxs", "iq2_xs", "iq1_s", "iq1_m"} {
+		_, err := findScheme(name)
+		require.ErrorContains(t, err, "importance matrix")
+	}
+}
+
+// The policy, weight by weight, in 16 layers.
+func TestPick(t *testing.T) {
+	for _, c := range []struct {
+		scheme string
+		role   role
+		layer  int
+		row    int64
+		want   gguf.Type
+	}{
+		{"f32", roleQuery, 0, 512, gguf.F32},
+		{"f32", rolePatches, 0, 16, gguf.F32},
+		{"f16", roleQuery, 0, 512, gguf.F16},
+		{"f16", roleTokens, 0, 512, gguf.F16},
+		{"f16", rolePatches, 0, 16, gguf.F16},
+		{"f16", roleVector, 0, 512, gguf.F32},
+		{"f16", rolePositions, 0, 512, gguf.F32},
+		{"bf16", roleQuery, 0, 512, gguf.BF16},
+		{"bf16", rolePatches, 0, 16, gguf.F32},
+		{"q8_0", roleUp, 0, 512, gguf.Q8_0},
+		{"q8_0", roleTokens, 0, 512, gguf.Q8_0},
+		{"q8_0", roleVector, 0, 512, gguf.F32},
+		{"q8_0", rolePatches, 0, 32, gguf.F16},
+		{"q4_k", roleValue, 0, 512, gguf.Q4_K},
+		{"q4_k", roleDown, 0, 512, gguf.Q4_K},
+		{"q4_k", roleProjection, 0, 512, gguf.Q4_K},
+		// More bits: layers 0, 1 and 14, 15, and every third between.
+		{"q4_k_m", roleValue, 0, 512, gguf.Q6_K},
+		{"q4_k_m", roleValue, 1, 512, gguf.Q6_K},
+		{"q4_k_m", roleValue, 2, 512, gguf.Q4_K},
+		{"q4_k_m", roleValue, 3, 512, gguf.Q4_K},
+		{"q4_k_m", roleValue, 4, 512, gguf.Q6_K},
+		{"q4_k_m", roleDown, 4, 2048, gguf.Q6_K},
+		{"q4_k_m", roleDown, 5, 2048, gguf.Q4_K},
+		{"q4_k_m", roleDown, 15, 2048, gguf.Q6_K},
+		{"q4_k_m", roleQuery, 0, 512, gguf.Q4_K},
+		{"q4_k_m", roleUp, 0, 512, gguf.Q4_K},
+		{"q4_k_m", roleAttnOut, 0, 512, gguf.Q4_K},
+		{"q4_k_m", roleTokens, 0, 512, gguf.Q6_K},
+		{"q4_k_m", roleProjection, 0, 512, gguf.Q8_0},
+		{"q5_k_m", roleValue, 0, 512, gguf.Q6_K},
+		{"q5_k_m", roleUp, 0, 512, gguf.Q5_K},
+		{"q4_k_s", roleValue, 3, 512, gguf.Q5_K},
+		{"q4_k_s", roleValue, 4, 512, gguf.Q4_K},
+		{"q4_k_s", roleDown, 1, 512, gguf.Q5_K},
+		{"q4_k_s", roleDown, 2, 512, gguf.Q4_K},
+		{"q3_k_m", roleValue, 1, 512, gguf.Q5_K},
+		{"q3_k_m", roleValue, 2, 512, gguf.Q4_K},
+		{"q3_k_m", roleDown, 1, 512, gguf.Q5_K},
+		{"q3_k_m", roleDown, 2, 512, gguf.Q4_K},
+		{"q3_k_m", roleAttnOut, 9, 512, gguf.Q4_K},
+		{"q3_k_m", roleKey, 0, 512, gguf.Q3_K},
+		// Rows of other lengths.
+		{"q4_k", roleQuery, 0, 96, gguf.Q5_0},
+		{"q5_k", roleQuery, 0, 96, gguf.Q5_1},
+		{"q6_k", roleQuery, 0, 96, gguf.Q8_0},
+		{"q3_k", roleQuery, 0, 96, gguf.IQ4NL},
+		{"q2_k", roleQuery, 0, 128, gguf.IQ4NL},
+		{"iq4_xs", roleQuery, 0, 128, gguf.IQ4NL},
+		{"tq2_0", roleQuery, 0, 128, gguf.Q4_0},
+		{"q4_k_m", roleValue, 0, 96, gguf.Q8_0},
+		{"q4_k", roleQuery, 0, 80, gguf.F16},
+		{"q8_0", roleQuery, 0, 80, gguf.F16},
+		{"q4_0", roleQuery, 0, 1, gguf.F16},
+		{"f16", roleQuery, 0, 1, gguf.F16},
+		{"bf16", roleQuery, 0, 1, gguf.BF16},
+	} {
+		s, err := findScheme(c.scheme)
+		require.NoError(t, err)
+		got, _ := s.pick(c.role, c.layer, 16, c.row)
+		require.Equal(t, c.want.String(), got.String(), "%s: role %d, layer %d, row %d", c.scheme, c.role, c.layer, c.row)
+	}
+}
+
+// Help texts show what the types cost: fewer bits from type to type within a kind, and what is known of the exact ones.
+func TestTypes(t *testing.T) {
+	bits := map[string]float64{}
+	for _, i := range Types() {
+		require.NotEmpty(t, i.Description)
+		bits[i.Name] = i.BitsPerWeight
+	}
+	require.InDelta(t, 32, bits["f32"], 0)
+	require.InDelta(t, 16.04, bits["f16"], 0.01) // vectors and positions are f32
+	require.InDelta(t, 8.58, bits["q8_0"], 0.05)
+	order := []string{"f32", "f16", "q8_0", "q6_k", "q5_k_m", "q5_k_s", "q4_k_m", "q4_k_s", "q4_k", "q3_k_m", "q3_k", "q2_k"}
+	for i := 1; i < len(order); i++ {
+		require.Less(t, bits[order[i]], bits[order[i-1]], order[i])
+	}
+}
+
+// Names fit what ggml holds, none is used twice, and BGE-VL-base and -large have the sizes that were published.
+func TestWeightsOfPublishedModels(t *testing.T) {
+	large := &clipConfig{
+		projection: 768, text: tower{width: 768, ffn: 3072, layers: 12, heads: 12}, vocab: 49408, context: 77,
+		vision: tower{width: 1024, ffn: 4096, layers: 24, heads: 16}, imageSide: 224, patch: 14,
+	}
+	for want, c := range map[float64]*clipConfig{149.6: baseGeometry(), 427.6: large} {
+		hubs, names, sum := map[string]bool{}, map[string]bool{}, int64(0)
+		for _, w := range c.weights() {
+			require.False(t, hubs[w.hub], w.hub)
+			require.False(t, names[w.name], w.name)
+			require.Less(t, len(w.name), 64)
+			hubs[w.hub], names[w.name] = true, true
+			sum += w.elements()
+		}
+		require.InDelta(t, want, float64(sum)/1e6, 0.06)
+	}
+}
