@@ -131,7 +131,7 @@ func (h *bmpHeader) indexedImage() (im *Image, value func(byte) byte) {
 	im = newImage(P, int(h.width), int(h.height))
 	value = func(v byte) byte { return v }
 	grey := true
-	im.Palette = greyRamp()
+	im.Palette = make([]byte, paletteLen)
 	for i := range int(h.colours) {
 		want := byte(i)
 		if h.colours == 2 {

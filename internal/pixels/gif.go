@@ -1,7 +1,6 @@
 package pixels
 
 import (
-	"bytes"
 	"compress/lzw"
 	"errors"
 	"fmt"
@@ -50,12 +49,22 @@ func (r *gifReader) colours(flags byte) (palette []byte, present bool, err error
 	if err != nil {
 		return nil, false, err
 	}
-	ramp := greyRamp()
-	if bytes.Equal(p, ramp[:len(p)]) {
+	if isRamp(p) {
 		return nil, true, nil
 	}
-	copy(ramp, p)
-	return ramp, true, nil
+	palette = make([]byte, paletteLen)
+	copy(palette, p)
+	return palette, true, nil
+}
+
+// isRamp reports whether entry i of a palette is the grey i throughout.
+func isRamp(p []byte) bool {
+	for i, v := range p {
+		if int(v) != i/3 {
+			return false
+		}
+	}
+	return true
 }
 
 // readGIF reads up to the first frame's pixels.

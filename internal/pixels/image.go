@@ -166,21 +166,12 @@ func swapBytes(pix []byte) {
 	}
 }
 
-// fromPalette returns the 768 bytes of a palette; entries that aren't there are a grey ramp, as Pillow has them.
+// fromPalette returns the 768 bytes of a palette; entries that aren't there are black, as Pillow has them.
 func fromPalette(p color.Palette) []byte {
-	out := greyRamp()
+	out := make([]byte, paletteLen)
 	for i, c := range p[:min(len(p), 256)] {
 		n := color.NRGBAModel.Convert(c).(color.NRGBA)
 		out[3*i], out[3*i+1], out[3*i+2] = n.R, n.G, n.B
-	}
-	return out
-}
-
-// greyRamp returns the palette that Pillow starts from: entry i is the grey i.
-func greyRamp() []byte {
-	out := make([]byte, paletteLen)
-	for i := range out {
-		out[i] = byte(i / 3)
 	}
 	return out
 }

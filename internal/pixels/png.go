@@ -148,7 +148,7 @@ func pngChannels(src image.Image, m Mode) (*Image, error) {
 
 // pngPaletteBytes reads the palette as the file has it: the decoder has already mixed transparency into its own.
 func pngPaletteBytes(data []byte) ([]byte, error) {
-	out := greyRamp()
+	out := make([]byte, paletteLen)
 	for at := int64(8); at+12 <= int64(len(data)); {
 		n := be32(data[at:])
 		if n > int64(len(data))-at-12 {

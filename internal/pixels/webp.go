@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"image"
+	"io"
 
 	"golang.org/x/image/vp8"
 	"golang.org/x/image/vp8l"
-	"golang.org/x/image/webp"
 )
 
 func isWebP(data []byte) bool {
@@ -34,37 +34,37 @@ func webpChunks(body []byte) []webpChunk {
 
 // webpHeader is what the first chunks say.
 type webpHeader struct {
-	width, height int64
+	width, height int64 // of the canvas
 	alpha         bool
-	extended      bool
+	animated      bool
 }
 
 // readWebP reads the header and returns it with the file's chunks.
 func readWebP(data []byte) (webpHeader, []webpChunk, error) {
-	chunks := webpChunks(data[12:min(int64(len(data)), 8+le32(data[4:])+1)])
+	size := 8 + le32(data[4:])
+	if size > int64(len(data)) {
+		return webpHeader{}, nil, errTruncated
+	}
+	chunks := webpChunks(data[12:max(12, size)])
 	if len(chunks) == 0 {
 		return webpHeader{}, nil, errTruncated
 	}
-	first := chunks[0]
-	hd, err := webpFrame(chunks)
-	if first.name == "VP8X" {
+	if first := chunks[0]; first.name == "VP8X" {
 		if len(first.data) < 10 {
 			return webpHeader{}, nil, errTruncated
 		}
 		b := first.data
-		hd = webpHeader{
-			width:    1 + (int64(b[4]) | int64(b[5])<<8 | int64(b[6])<<16),
-			height:   1 + (int64(b[7]) | int64(b[8])<<8 | int64(b[9])<<16),
-			alpha:    b[0]&(1<<4) != 0,
-			extended: true,
-		}
-		err = nil
+		return webpHeader{width: le24(b[4:]) + 1, height: le24(b[7:]) + 1, alpha: b[0]&(1<<4) != 0, animated: b[0]&(1<<1) != 0},
+			chunks, nil
 	}
+	hd, err := webpStream(chunks)
 	return hd, chunks, err
 }
 
-// webpFrame reads the size of the first bitstream among the chunks.
-func webpFrame(chunks []webpChunk) (webpHeader, error) {
+func le24(b []byte) int64 { return int64(b[0]) | int64(b[1])<<8 | int64(b[2])<<16 }
+
+// webpStream reads the header of the first bitstream among the chunks.
+func webpStream(chunks []webpChunk) (webpHeader, error) {
 	for _, c := range chunks {
 		b := c.data
 		switch c.name {
@@ -89,29 +89,68 @@ func webpSize(data []byte) (w, h int64, err error) {
 	return hd.width, hd.height, err
 }
 
-// decodeWebP decodes the still picture: mode RGBA if the header announces alpha, RGB otherwise.
-func decodeWebP(data []byte, l Limits) (*Image, error) {
+// decodeWebP decodes the still picture, or the first frame on its canvas: mode RGBA if the header announces alpha, RGB
+// otherwise.
+func decodeWebP(data []byte, _ Limits) (*Image, error) {
 	hd, chunks, err := readWebP(data)
 	if err != nil {
 		return nil, err
 	}
-	inner, err := webpFrame(chunks)
+	x, y, w, h := int64(0), int64(0), hd.width, hd.height
+	if hd.animated {
+		frame, err := webpFirstFrame(chunks)
+		if err != nil {
+			return nil, err
+		}
+		x, y, w, h = 2*le24(frame), 2*le24(frame[3:]), le24(frame[6:])+1, le24(frame[9:])+1
+		chunks = webpChunks(frame[webpFrameHeader:])
+	}
+	stream, err := webpStream(chunks)
 	if err != nil {
 		return nil, err
 	}
-	if err := l.check("WebP", inner.width, inner.height); err != nil {
+	if stream.width != w || stream.height != h || x+w > hd.width || y+h > hd.height {
+		return nil, errors.New("the picture doesn't fit its frame")
+	}
+	im, err := webpPicture(chunks, int(w), int(h))
+	if err != nil {
 		return nil, err
 	}
-	if inner.width != hd.width || inner.height != hd.height {
-		return nil, errors.New("the picture and the canvas differ in size")
+	if w != hd.width || h != hd.height {
+		im = im.pad(int(hd.width), int(hd.height), int(x), int(y))
 	}
-	return webpStill(data, chunks, hd)
+	if !hd.alpha {
+		im = im.RGB()
+	}
+	return im, nil
 }
 
-// webpStill decodes the first bitstream among the chunks.
-func webpStill(data []byte, chunks []webpChunk, hd webpHeader) (*Image, error) {
+// webpFrameHeader is the bytes before a frame's own chunks.
+const webpFrameHeader = 16
+
+// webpFirstFrame returns the first frame of an animation.
+func webpFirstFrame(chunks []webpChunk) ([]byte, error) {
+	for _, c := range chunks {
+		if c.name == "ANMF" {
+			if len(c.data) < webpFrameHeader {
+				return nil, errTruncated
+			}
+			return c.data, nil
+		}
+	}
+	return nil, errors.New("there is no frame in the animation")
+}
+
+// webpPicture decodes the first bitstream among the chunks, with the alpha plane that stands before it, to RGBA.
+func webpPicture(chunks []webpChunk, w, h int) (*Image, error) {
+	var alpha []byte
 	for _, c := range chunks {
 		switch c.name {
+		case "ALPH":
+			var err error
+			if alpha, err = webpAlpha(c.data, w, h); err != nil {
+				return nil, err
+			}
 		case "VP8 ":
 			d := vp8.NewDecoder()
 			d.Init(bytes.NewReader(c.data), len(c.data))
@@ -122,65 +161,99 @@ func webpStill(data []byte, chunks []webpChunk, hd webpHeader) (*Image, error) {
 			if err != nil {
 				return nil, err
 			}
-			im := webpRGB(m)
-			if !hd.alpha {
-				return im, nil
-			}
-			return webpWithAlpha(data, im)
+			return webpRGBA(m, alpha), nil
 		case "VP8L":
-			m, err := vp8l.Decode(bytes.NewReader(c.data))
-			if err != nil {
-				return nil, err
-			}
-			s, ok := m.(*image.NRGBA)
-			if !ok {
-				return nil, errors.New("the lossless decoder gave another kind of image than it should")
-			}
-			im := copyRows(RGBA, int(hd.width), int(hd.height), s.Pix, 0, s.Stride)
-			if !hd.alpha {
-				return im.RGB(), nil
-			}
-			return im, nil
+			return webpLossless(bytes.NewReader(c.data), w, h)
 		}
 	}
 	return nil, errors.New("there is no picture in the file")
 }
 
-// webpWithAlpha adds the alpha plane of an extended file to the colours.
-func webpWithAlpha(data []byte, im *Image) (*Image, error) {
-	out := newImage(RGBA, im.Width, im.Height)
-	m, err := webp.Decode(bytes.NewReader(data))
+// webpLossless decodes a lossless bitstream to RGBA.
+func webpLossless(r io.Reader, w, h int) (*Image, error) {
+	m, err := vp8l.Decode(r)
 	if err != nil {
 		return nil, err
 	}
-	s, ok := m.(*image.NYCbCrA)
-	for i := range im.Width * im.Height {
-		copy(out.Pix[4*i:4*i+3], im.Pix[3*i:3*i+3])
-		out.Pix[4*i+3] = 255
-		if ok {
-			out.Pix[4*i+3] = s.A[i/im.Width*s.AStride+i%im.Width]
-		}
+	s, ok := m.(*image.NRGBA)
+	if !ok || s.Rect.Dx() != w || s.Rect.Dy() != h {
+		return nil, errors.New("the lossless picture has another size than its frame")
 	}
-	return out, nil
+	return copyRows(RGBA, w, h, s.Pix, 0, s.Stride), nil
 }
 
-// webpRGB converts a lossy picture as libwebp does: chroma is interpolated with weights 9, 3, 3, 1 and the colours go
-// through its own fixed-point arithmetic (limited-range BT.601).
-func webpRGB(s *image.YCbCr) *Image {
+// webpAlpha decodes an alpha plane: a byte that says how, then plain bytes or a headless lossless bitstream whose green
+// is the alpha. A filter has left the differences to a neighbour.
+func webpAlpha(data []byte, w, h int) ([]byte, error) {
+	if len(data) < 1 {
+		return nil, errTruncated
+	}
+	alpha := make([]byte, w*h)
+	switch data[0] & 3 {
+	case 0:
+		if copy(alpha, data[1:]) < len(alpha) {
+			return nil, errTruncated
+		}
+	case 1:
+		head := uint32(w-1) | uint32(h-1)<<14
+		magic := []byte{0x2f, byte(head), byte(head >> 8), byte(head >> 16), byte(head >> 24)}
+		im, err := webpLossless(io.MultiReader(bytes.NewReader(magic), bytes.NewReader(data[1:])), w, h)
+		if err != nil {
+			return nil, err
+		}
+		for i := range alpha {
+			alpha[i] = im.Pix[4*i+1]
+		}
+	default:
+		return nil, errors.New("the alpha plane is corrupt")
+	}
+	webpUnfilter(alpha, w, data[0]>>2&3)
+	return alpha, nil
+}
+
+// webpUnfilter adds the neighbours back that a filter subtracted: 1 the left one, 2 the one above, 3 the gradient of
+// left, above and their common corner. The first row has only left ones and the first column only those above.
+func webpUnfilter(alpha []byte, w int, filter byte) {
+	if filter == 0 {
+		return
+	}
+	for i := 1; i < w; i++ {
+		alpha[i] += alpha[i-1]
+	}
+	for i := w; i < len(alpha); i++ {
+		up := alpha[i-w]
+		switch {
+		case i%w == 0 || filter == 2:
+			alpha[i] += up
+		case filter == 1:
+			alpha[i] += alpha[i-1]
+		default:
+			alpha[i] += clamp8(int32(alpha[i-1]) + int32(up) - int32(alpha[i-w-1]))
+		}
+	}
+}
+
+// webpRGBA converts a lossy picture as libwebp does: chroma is interpolated with weights 9, 3, 3, 1 and the colours go
+// through its own fixed-point arithmetic (limited-range BT.601). Without an alpha plane it is opaque.
+func webpRGBA(s *image.YCbCr, alpha []byte) *Image {
 	w, h := s.Rect.Dx(), s.Rect.Dy()
 	cw, ch := (w+1)/2, (h+1)/2
 	cb, cr := plane{s.Cb, s.CStride, cw, ch}, plane{s.Cr, s.CStride, cw, ch}
-	out := newImage(RGB, w, h)
+	out := newImage(RGBA, w, h)
 	u, v := make([]byte, 2*cw), make([]byte, 2*cw)
 	for y := range h {
 		far := y/2 - 1 + y%2*2
 		webpUpsample(u, cb.row(y/2), cb.row(far))
 		webpUpsample(v, cr.row(y/2), cr.row(far))
-		luma := s.Y[y*s.YStride:][:w]
-		for x, l := range luma {
-			d := out.Pix[3*(y*w+x):][:3:3]
+		dst := out.Pix[4*y*w:][:4*w]
+		for x, l := range s.Y[y*s.YStride:][:w] {
+			d := dst[4*x : 4*x+4 : 4*x+4]
 			d[0], d[1], d[2] = webpColour(int32(l), int32(u[x]), int32(v[x]))
+			d[3] = 255
 		}
+	}
+	for i, a := range alpha {
+		out.Pix[4*i+3] = a
 	}
 	return out
 }
