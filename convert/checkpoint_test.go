@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -25,10 +26,27 @@ func small() randmodel.Spec {
 	}
 }
 
+// template is a checkpoint of small(), made once and removed by TestMain: most tests damage a copy of it.
+var template struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
 func newCheckpoint(t testing.TB, spec randmodel.Spec) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "checkpoint")
-	require.NoError(t, randmodel.CLIP(dir, spec))
+	if spec != small() {
+		require.NoError(t, randmodel.CLIP(dir, spec))
+		return dir
+	}
+	template.once.Do(func() {
+		if template.dir, template.err = os.MkdirTemp("", "convert-test"); template.err == nil {
+			template.err = randmodel.CLIP(template.dir, spec)
+		}
+	})
+	require.NoError(t, template.err)
+	require.NoError(t, os.CopyFS(dir, os.DirFS(template.dir)))
 	return dir
 }
 

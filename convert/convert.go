@@ -2,6 +2,9 @@ package convert
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -95,7 +98,7 @@ func run(ctx context.Context, dir, out string, o Options, free func(string) (int
 	}
 	r := &Result{Path: out, Name: o.Name, Type: s.name, Tensors: len(jobs), Types: map[string]int{}}
 	r.count(jobs)
-	announce := func(w *gguf.Writer) error { return setCLIP(w, c, src, s, o.Name, placeholder) }
+	announce := func(w *gguf.Writer, fingerprint string) error { return setCLIP(w, c, src, s, o.Name, fingerprint) }
 	if err := write(ctx, r, jobs, src, announce, o, free); err != nil {
 		return nil, err
 	}
@@ -103,8 +106,13 @@ func run(ctx context.Context, dir, out string, o Options, free func(string) (int
 	return r, nil
 }
 
-// placeholder stands in the header until the weights have been read. No checkpoint's JSON texts hold it by chance.
-var placeholder = fmt.Sprintf("%-64s", "bgevl.fingerprint: 7d1f0c52-this-file-is-not-finished")
+// newPlaceholder returns what stands in the header for the fingerprint until the weights have been read: random, so that
+// nothing else in the header is the same.
+func newPlaceholder() string {
+	var b [sha256.Size]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
 
 // complete checks options and fills in what is absent.
 func (o *Options) complete(dir string) error {
@@ -158,7 +166,7 @@ func (r *Result) count(jobs []job) {
 }
 
 // write makes the file of r from jobs.
-func write(ctx context.Context, r *Result, jobs []job, src *checkpoint, announce func(*gguf.Writer) error, o Options,
+func write(ctx context.Context, r *Result, jobs []job, src *checkpoint, announce func(*gguf.Writer, string) error, o Options,
 	free func(string) (int64, bool)) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -166,7 +174,8 @@ func write(ctx context.Context, r *Result, jobs []job, src *checkpoint, announce
 	// The writer is made first, as it says how large the file will be.
 	file := &lateWriter{}
 	w := gguf.NewWriter(file)
-	if err := announce(w); err != nil {
+	placeholder := newPlaceholder()
+	if err := announce(w, placeholder); err != nil {
 		return err
 	}
 	total := int64(0)

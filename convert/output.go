@@ -39,6 +39,9 @@ func checkTarget(target string, overwrite bool) error {
 		return fmt.Errorf("write %s: %s is not a folder", target, filepath.Dir(target))
 	}
 	old, err := os.Stat(target)
+	if _, linkErr := os.Lstat(target); linkErr == nil && errors.Is(err, fs.ErrNotExist) {
+		return existsError(target) // a link to nothing: what it should become is not for this program to guess
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
@@ -70,8 +73,11 @@ func checkSpace(target string, need int64, free func(folder string) (int64, bool
 
 func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
 
-// createOutput makes the temporary file.
+// createOutput makes the temporary file. Where target is a link, what it points to is replaced.
 func createOutput(target string, overwrite bool) (*output, error) {
+	if real, err := filepath.EvalSymlinks(target); err == nil {
+		target = real
+	}
 	var file *os.File
 	var err error
 	for i := 0; i < 1000; i++ { // more leftovers than that are not by chance

@@ -1,0 +1,78 @@
+package convert
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bgevl/bgevl/internal/gguf"
+	"github.com/bgevl/bgevl/internal/randmodel"
+)
+
+// Too little room is noticed before anything is written; unknown room is not held against the file system.
+func TestSpace(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "checkpoint")
+	require.NoError(t, randmodel.CLIP(dir, randmodel.Spec{}))
+	folder := t.TempDir()
+	out := filepath.Join(folder, "model.gguf")
+	room := func(bytes int64, known bool) func(string) (int64, bool) {
+		return func(asked string) (int64, bool) {
+			require.Equal(t, folder, asked)
+			return bytes, known
+		}
+	}
+	r, err := run(t.Context(), dir, out, Options{}, room(0, false))
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(out))
+	_, err = run(t.Context(), dir, out, Options{}, room(r.Bytes-1, true))
+	require.ErrorContains(t, err, "model.gguf: it takes "+megabytes(r.Bytes)+" and 0.8 MB are free: make room")
+	left, err := os.ReadDir(folder)
+	require.NoError(t, err)
+	require.Empty(t, left)
+	_, err = run(t.Context(), dir, out, Options{}, room(r.Bytes, true))
+	require.NoError(t, err)
+
+	have, known := freeSpace(folder)
+	require.True(t, known)
+	require.Positive(t, have)
+	_, known = freeSpace(filepath.Join(folder, "nowhere"))
+	require.False(t, known)
+}
+
+// Temporary files that a killed process left are passed by, and are no reason to fail.
+func TestLeftovers(t *testing.T) {
+	target := filepath.Join(t.TempDir(), "model.gguf")
+	first, err := createOutput(target, false)
+	require.NoError(t, err)
+	second, err := createOutput(target, false)
+	require.NoError(t, err)
+	require.NotEqual(t, first.file.Name(), second.file.Name())
+	second.discard()
+	first.discard()
+	left, err := os.ReadDir(filepath.Dir(target))
+	require.NoError(t, err)
+	require.Empty(t, left)
+}
+
+// The fingerprint is put into the header once it is known, and only there: names that look like it stay.
+func TestFingerprintInHeader(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "checkpoint")
+	require.NoError(t, randmodel.CLIP(dir, randmodel.Spec{}))
+	out := filepath.Join(t.TempDir(), "model.gguf")
+	name := newPlaceholder()
+	require.Len(t, name, len(newFingerprint().hex()))
+	require.NotEqual(t, name, newPlaceholder())
+	r, err := run(t.Context(), dir, out, Options{Name: name}, freeSpace)
+	require.NoError(t, err)
+	f, err := gguf.Open(out)
+	require.NoError(t, err)
+	defer f.Close()
+	got, err := f.String("bgevl.fingerprint")
+	require.NoError(t, err)
+	require.Equal(t, r.Fingerprint, got)
+	got, err = f.String("general.name")
+	require.NoError(t, err)
+	require.Equal(t, name, got)
+}
