@@ -28,7 +28,7 @@ type bpe struct {
 	ofLastByte    [256]int32 // CLIP: the same with the end-of-word suffix
 	fallback      [256]int32 // sentencepiece: the token <0xNN> of each byte
 	before, after []int32    // special tokens around a text
-	decoder       decoder
+	decoder       []decodeStep
 
 	pool sync.Pool // of *symbols
 }
