@@ -15,23 +15,39 @@ import (
 )
 
 // CheckpointJSON returns the tokenizer.json text of a checkpoint in the hub's layout. Where the folder has the file, that
-// is it, as it stands. Where it has vocab.json and merges.txt only, the text is made from them, as
-// transformers makes one when it loads such a folder: the same tokenizer, in the compact form.
-//
-// It reads tokenizer.json; else vocab.json, merges.txt, and if there tokenizer_config.json and special_tokens_map.json.
+// is it, as it stands. Else the text is made as transformers makes one when it loads such a folder, in compact form:
+// from vocab.json and merges.txt (CLIP) or from tokenizer.model (sentencepiece BPE), and from what of
+// tokenizer_config.json, special_tokens_map.json and added_tokens.json is there.
 func CheckpointJSON(dir string) ([]byte, error) {
 	text, err := readBounded(filepath.Join(dir, "tokenizer.json"))
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return text, err
 	}
-	if _, err := os.Stat(filepath.Join(dir, "vocab.json")); err != nil {
-		return nil, fmt.Errorf("tokenizer: %s: want tokenizer.json, or vocab.json and merges.txt: %w", dir, err)
-	}
-	text, err = clipCheckpoint(dir)
-	if err != nil {
+	if text, err = composeCheckpoint(dir); err != nil {
 		return nil, fmt.Errorf("tokenizer: %s: %w", dir, err)
 	}
 	return text, nil
+}
+
+func composeCheckpoint(dir string) ([]byte, error) {
+	_, clipErr := os.Stat(filepath.Join(dir, "vocab.json"))
+	_, modelErr := os.Stat(filepath.Join(dir, "tokenizer.model"))
+	if clipErr != nil && modelErr != nil {
+		return nil, errors.New("no tokenizer: want tokenizer.json, vocab.json with merges.txt, or tokenizer.model")
+	}
+	special, err := readSpecialFiles(dir)
+	if err != nil {
+		return nil, err
+	}
+	if clipErr == nil {
+		return clipCheckpoint(dir, special)
+	}
+	data, err := readBounded(filepath.Join(dir, "tokenizer.model"))
+	if err != nil {
+		return nil, err
+	}
+	text, err := sentencePieceText(data, special)
+	return text, wrap("tokenizer.model", err)
 }
 
 // readBounded reads a whole file of at most maxFile bytes.
@@ -67,11 +83,7 @@ func readOptional(path string, v any) error {
 const maxCLIPMerges = 49152 - 256 - 2
 
 // clipCheckpoint makes the text from vocab.json and merges.txt.
-func clipCheckpoint(dir string) ([]byte, error) {
-	special, err := readSpecialFiles(dir)
-	if err != nil {
-		return nil, err
-	}
+func clipCheckpoint(dir string, special specialFiles) ([]byte, error) {
 	data, err := readBounded(filepath.Join(dir, "vocab.json"))
 	if err != nil {
 		return nil, err
@@ -149,7 +161,7 @@ type specialFiles struct {
 	Added          map[int32]specialName `json:"added_tokens_decoder"`
 	AddBOS         *bool                 `json:"add_bos_token"`
 	AddEOS         *bool                 `json:"add_eos_token"`
-	AddPrefixSpace *bool                 `json:"add_prefix_space"`
+	AddPrefixSpace json.RawMessage       `json:"add_prefix_space"` // null isn't the same as nothing
 	Legacy         *bool                 `json:"legacy"`
 }
 
@@ -160,12 +172,33 @@ func readSpecialFiles(dir string) (specialFiles, error) {
 			return f, err
 		}
 	}
+	if f.Added == nil {
+		if err := f.readAdded(filepath.Join(dir, "added_tokens.json")); err != nil {
+			return f, err
+		}
+	}
 	for id, a := range f.Added {
 		if id < 0 || id >= maxTokens || a.Content == "" {
-			return f, fmt.Errorf("tokenizer_config.json: added_tokens_decoder: %d: want a token's content and an id below %d", id, maxTokens)
+			return f, fmt.Errorf("added tokens: %d: want a token's content and an id below %d", id, maxTokens)
 		}
 	}
 	return f, nil
+}
+
+// readAdded reads the older file of added tokens, which has no more than their ids.
+func (f *specialFiles) readAdded(path string) error {
+	var ids map[string]int32
+	if err := readOptional(path, &ids); err != nil {
+		return err
+	}
+	special := map[string]bool{
+		f.BOS.Content: true, f.EOS.Content: true, f.Unknown.Content: true, f.Padding.Content: true,
+	}
+	f.Added = make(map[int32]specialName, len(ids))
+	for content, id := range ids {
+		f.Added[id] = specialName{AddedToken{Content: content, Normalized: !special[content], Special: special[content]}}
+	}
+	return nil
 }
 
 // added returns the added tokens in order of their ids: those that the configuration lists, and the special tokens

@@ -244,6 +244,8 @@ func (g *ggufVocab) llama() ([]byte, error) {
 			m.added = append(m.added, AddedToken{ID: int32(id), Content: token, Special: g.typeOf(id) != typeUserDefined})
 		}
 	}
-	m.merges = mergesByScore(g.tokens, scores[:len(g.tokens)])
+	if m.merges, err = mergesByScore(g.tokens, scores); err != nil {
+		return nil, err
+	}
 	return m.text()
 }
