@@ -117,6 +117,14 @@ func decodeBMP(data []byte, _ Limits) (*Image, error) {
 	case h.compression != bmpPlain && h.compression != bmpMasked:
 		return nil, fmt.Errorf("compression %d with %d bits: not supported", h.compression, h.bits)
 	}
+	// The row that is stored last must be there before room is made for all of them.
+	last := 0
+	if h.topDown {
+		last = int(h.height) - 1
+	}
+	if _, err := h.row(body, last); err != nil {
+		return nil, err
+	}
 	switch h.bits {
 	case 1, 4, 8:
 		return h.indexed(body)

@@ -86,6 +86,22 @@ func (d decoder) run(data []byte, l Limits) (im *Image, err error) {
 	return im, nil
 }
 
+// How many bytes one byte of compressed data can make at most.
+const (
+	deflateRatio = 1032 // 258 bytes for two bits
+	lzwRatio     = 2731 // a code of 12 bits for 4096 bytes
+	packRatio    = 64   // 128 bytes for two
+)
+
+// plausible returns an error if stored bytes cannot hold what is claimed of them: size bytes at up to ratio of them for
+// each stored one. It keeps a small file that claims a large image from making anyone allocate it.
+func plausible(stored int, size, ratio int64) error {
+	if size/ratio > int64(stored)+1 {
+		return errTruncated
+	}
+	return nil
+}
+
 // errTruncated says that a file ends before its image does.
 var errTruncated = errors.New("the file is truncated")
 

@@ -162,6 +162,9 @@ func decodeGIF(data []byte, _ Limits) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := plausible(len(f.data), int64(f.w)*int64(f.h), lzwRatio); err != nil {
+		return nil, err
+	}
 	im := newImage(L, int(f.width), int(f.height))
 	if f.palette != nil {
 		im.Mode, im.Palette = P, f.palette

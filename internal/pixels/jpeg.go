@@ -41,10 +41,18 @@ func jpegSize(data []byte) (w, h int64, err error) {
 	}
 }
 
+// jpegPlausible returns an error if the file is too short for an image of its size. The component with the most samples
+// takes a block for each 8x8 of them, and a block takes at least a bit.
+func jpegPlausible(data []byte, w, h int) error {
+	return plausible(len(data), int64(ceilDiv(w, 8))*int64(ceilDiv(h, 8)), 8)
+}
+
 // isSOF reports whether the marker starts a frame, of whatever kind.
 func isSOF(m byte) bool {
 	return m >= 0xc0 && m <= 0xcf && m != 0xc4 && m != 0xc8 && m != 0xcc
 }
+
+func ceilDiv(a, b int) int { return (a + b - 1) / b }
 
 // invert turns the inverted ink of Adobe's CMYK files round; Pillow takes every CMYK file for one of them.
 func invert(pix []byte) {

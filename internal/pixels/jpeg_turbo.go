@@ -2,9 +2,7 @@
 
 package pixels
 
-import (
-	"github.com/bgevl/bgevl/csrc"
-)
+import "github.com/bgevl/bgevl/csrc"
 
 // decodeJPEG decodes by libjpeg-turbo.
 func decodeJPEG(data []byte, l Limits) (*Image, error) {
@@ -14,6 +12,9 @@ func decodeJPEG(data []byte, l Limits) (*Image, error) {
 	}
 	// The size was checked before, but from a reading of the header by other code.
 	if err := l.check("JPEG", int64(w), int64(h)); err != nil {
+		return nil, err
+	}
+	if err := jpegPlausible(data, w, h); err != nil {
 		return nil, err
 	}
 	mode := map[int]Mode{1: L, 3: RGB, 4: CMYK}[channels]

@@ -227,6 +227,9 @@ func (f *jpegFile) frame(body []byte, l Limits) error {
 	if err := l.check("JPEG", int64(f.width), int64(f.height)); err != nil {
 		return err
 	}
+	if err := jpegPlausible(f.data, f.width, f.height); err != nil {
+		return err
+	}
 	if n := body[5]; n != 1 && n != 3 && n != 4 {
 		return fmt.Errorf("%d components: want 1, 3 or 4", n)
 	}
@@ -263,8 +266,6 @@ func (f *jpegFile) layOut() error {
 	}
 	return nil
 }
-
-func ceilDiv(a, b int) int { return (a + b - 1) / b }
 
 // reconstruct turns the gathered coefficients of a progressive file into samples.
 func (f *jpegFile) reconstruct() {

@@ -25,6 +25,12 @@ type pngHeader struct {
 	depth, colour byte
 }
 
+// bitsPerPixel returns the bits that a pixel takes in the file, 0 for a colour type that there isn't.
+func (h pngHeader) bitsPerPixel() int64 {
+	samples := map[byte]int64{pngGrey: 1, pngRGB: 3, pngPalette: 1, pngGreyAlpha: 2, pngRGBA: 4}[h.colour]
+	return samples * int64(h.depth)
+}
+
 func readPNGHeader(data []byte) (pngHeader, error) {
 	// The magic, the length and the name of the first chunk, its 13 bytes and its checksum.
 	if len(data) < 33 {
@@ -45,6 +51,9 @@ func pngSize(data []byte) (w, h int64, err error) {
 func decodePNG(data []byte, _ Limits) (*Image, error) {
 	hd, err := readPNGHeader(data)
 	if err != nil {
+		return nil, err
+	}
+	if err := plausible(len(data), hd.height*(hd.width*hd.bitsPerPixel()+7)/8, deflateRatio); err != nil {
 		return nil, err
 	}
 	src, err := png.Decode(bytes.NewReader(data))

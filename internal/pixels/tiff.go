@@ -206,7 +206,15 @@ func decodeTIFF(data []byte, _ Limits) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	im := newImage(l.mode, int(f.value(tiffWidth, 0)), int(f.value(tiffHeight, 0)))
+	w, h := f.value(tiffWidth, 0), f.value(tiffHeight, 0)
+	ratio := map[int64]int64{tiffPlain: 1, tiffLZW: lzwRatio, tiffDeflate: deflateRatio, tiffDeflateOld: deflateRatio,
+		tiffPackBits: packRatio}[f.value(tiffCompression, 1)]
+	if ratio > 0 {
+		if err := plausible(len(data), h*((w*int64(l.bits*l.samples)+7)/8), ratio); err != nil {
+			return nil, err
+		}
+	}
+	im := newImage(l.mode, int(w), int(h))
 	if l.mode == P {
 		if im.Palette, err = f.palette(l.bits); err != nil {
 			return nil, err
