@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -37,7 +36,7 @@ func embedCommand(s *streams) command {
 				"input; a row that failed is NaN, and its error goes to standard error). --output appears under its name " +
 				"only when it is whole.",
 		},
-		flags: append(modelFlags(),
+		flags: withModel(
 			&cli.StringSliceFlag{Name: "text", Usage: "embed `TEXT`; may be given again"},
 			&cli.StringSliceFlag{Name: "image", Usage: "embed the picture in `FILE`; may be given again"},
 			&cli.StringFlag{Name: "role", Usage: "the inputs are `ROLE`, query or candidate; CLIP models treat both alike"},
@@ -75,7 +74,7 @@ func runEmbed(c *cli.Context, s *streams) error {
 	out, err := bulk.Create(bulk.OutputOptions{
 		Path: c.String("output"), Stdout: s.out, Format: format, Dim: model.Dim(),
 		Failed: func(r bulk.Record) {
-			fmt.Fprintln(s.err, "bgevl: "+oneLine(fmt.Sprintf("embed: %s: %v", r.Where, r.Err)))
+			s.complain(fmt.Sprintf("embed: %s: %v", r.Where, r.Err))
 		},
 	})
 	if err != nil {
@@ -89,26 +88,18 @@ func runEmbed(c *cli.Context, s *streams) error {
 	stats, err := bulk.Run(c.Context, model, src.items, out, b.set)
 	b.finish()
 	if err != nil {
-		return embedError(err)
+		return fmt.Errorf("embed: %w", err)
 	}
 	if err := out.Commit(); err != nil {
-		return embedError(err)
+		return fmt.Errorf("embed: %w", err)
 	}
 	if stats.Truncated > 0 {
-		fmt.Fprintf(s.err, "bgevl: embed: %d texts were cut to what the model takes\n", stats.Truncated)
+		s.complain(fmt.Sprintf("embed: %d texts were cut to what the model takes", stats.Truncated))
 	}
 	if stats.Failed > 0 {
 		return fmt.Errorf("embed: %d of %d %w; the first, %s", stats.Failed, stats.Done, errSomeFailed, stats.First)
 	}
 	return nil
-}
-
-// embedError names the command, unless the error does.
-func embedError(err error) error {
-	if strings.HasPrefix(err.Error(), "bgevl: ") {
-		return errors.New(strings.TrimPrefix(err.Error(), "bgevl: "))
-	}
-	return fmt.Errorf("embed: %w", err)
 }
 
 // checkEmbed checks what the options say together, and returns the format.

@@ -242,7 +242,7 @@ func readCheckpoint(path string) (*contents, error) {
 		in.Bytes += f.Size()
 		maps.Copy(metadata, f.Metadata())
 	}
-	in.addSafetensors(c.Tensors(), metadata, fmt.Sprintf("checkpoint, safetensors in %d file(s)", len(c.Files())))
+	in.addSafetensors(c.Tensors(), metadata, "checkpoint of safetensors, "+files(len(c.Files())))
 	return in, nil
 }
 
@@ -276,19 +276,29 @@ func (in *contents) printMetadata(s *streams) {
 	var rows [][]string
 	for _, key := range in.keys {
 		v := in.Metadata[key]
-		rows = append(rows, []string{key, v.Type, v.text()})
+		rows = append(rows, []string{key, shortType(v.Type), v.text()})
 	}
 	s.table([]column{{name: "key"}, {name: "type"}, {name: "value", give: true}}, rows)
+}
+
+// shortType abbreviates a type so that the value has more room: "u32", "[]str".
+func shortType(name string) string {
+	if elem, ok := strings.CutPrefix(name, "array of "); ok {
+		return "[]" + shortType(elem)
+	}
+	return strings.NewReplacer("uint", "u", "int", "i", "float", "f", "string", "str").Replace(name)
 }
 
 // text is a value as a table shows it: a long string by its beginning and length, an array by its first elements.
 func (v value) text() string {
 	const most = 100 // bytes of a string
 	if s, ok := v.Value.(string); ok {
+		short := strings.ToValidUTF8(s[:min(len(s), 2*most)], "")
+		short = strings.Join(strings.Fields(short), " ")
 		if len(s) > most {
-			return fmt.Sprintf("(%s) %s…", size(v.count), strings.ToValidUTF8(s[:most], ""))
+			return fmt.Sprintf("(%s) %s…", size(v.count), strings.ToValidUTF8(short[:min(len(short), most)], ""))
 		}
-		return s
+		return short
 	}
 	if !strings.HasPrefix(v.Type, "array") {
 		return fmt.Sprint(v.Value)
@@ -321,4 +331,11 @@ func shape(dims []int64) string {
 		parts = append(parts, strconv.FormatInt(d, 10))
 	}
 	return strings.Join(parts, " x ")
+}
+
+func files(n int) string {
+	if n == 1 {
+		return "1 file"
+	}
+	return fmt.Sprintf("%d files", n)
 }

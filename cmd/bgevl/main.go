@@ -49,20 +49,18 @@ func run(ctx context.Context, s *streams, args []string) int {
 	if err == nil {
 		return exitOK
 	}
+	status := exitError
 	var usage *usageError
 	switch {
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
-		fmt.Fprintln(s.err, "bgevl: interrupted")
-		return exitInterrupted
+		err, status = errors.New("interrupted"), exitInterrupted
 	case errors.As(err, &usage):
-		fmt.Fprintln(s.err, "bgevl: "+oneLine(err.Error()))
-		return exitUsage
+		status = exitUsage
 	case errors.Is(err, errSomeFailed):
-		fmt.Fprintln(s.err, "bgevl: "+oneLine(err.Error()))
-		return exitSomeFailed
+		status = exitSomeFailed
 	}
-	fmt.Fprintln(s.err, "bgevl: "+oneLine(err.Error()))
-	return exitError
+	s.complain(err.Error())
+	return status
 }
 
 // oneLine makes a text fit to be one line of a terminal: line breaks become semicolons, and what could drive the

@@ -22,16 +22,16 @@ func threads(c *cli.Context) (int, error) {
 	return n, nil
 }
 
-// modelFlags are the options of a command that computes embeddings.
-func modelFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{Name: "model", Aliases: []string{"m"}, EnvVars: []string{"BGEVL_MODEL"},
-			Usage: "embed with the GGUF file `MODEL` (default: $BGEVL_MODEL)"},
+// withModel adds the options of a command that computes embeddings to its own.
+func withModel(own ...cli.Flag) []cli.Flag {
+	flags := []cli.Flag{&cli.StringFlag{Name: "model", Aliases: []string{"m"}, EnvVars: []string{"BGEVL_MODEL"},
+		Usage: "embed with the GGUF file `MODEL` (default: $BGEVL_MODEL)"}}
+	return append(append(flags, own...),
 		&cli.StringFlag{Name: "instruction", Usage: "the query's instruction is `TEXT`; CLIP models have none and ignore it"},
 		&cli.BoolFlag{Name: "truncate", Usage: "cut texts that are too long for the model instead of failing them"},
 		threadsFlag("compute"),
 		&cli.IntFlag{Name: "batch-size", Usage: "compute `N` images at a time (default 8)"},
-	}
+	)
 }
 
 // openModel opens the model that the options name.

@@ -27,7 +27,7 @@ func scoreCommand(s *streams) command {
 				"image files in their order, then texts in theirs.",
 		},
 		operands: "FILE",
-		flags: append(modelFlags(),
+		flags: withModel(
 			&cli.StringFlag{Name: "text", Usage: "the query's text is `TEXT`"},
 			&cli.StringFlag{Name: "image", Usage: "the query's picture is `FILE`"},
 			&cli.StringSliceFlag{Name: "candidate-text", Usage: "a candidate is `TEXT`; may be given again"},

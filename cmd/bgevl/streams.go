@@ -1,8 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -16,6 +18,11 @@ type streams struct {
 	in  io.Reader
 	out io.Writer
 	err io.Writer
+}
+
+// complain writes one line to standard error. Package bgevl's errors begin with the program's name already.
+func (s *streams) complain(text string) {
+	fmt.Fprintln(s.err, "bgevl: "+oneLine(strings.TrimPrefix(text, "bgevl: ")))
 }
 
 // terminalWidth is assumed where a terminal does not say.
