@@ -12,6 +12,10 @@ typedef struct candidate {
 
 // Fastest first. A name may stand more than once: the first that the machine can run is meant.
 static const candidate candidates[] = {
+#if defined(__x86_64__)
+    {"avxvnni", &bge_kernels_avxvnni, BGE_CPU_AVX2 | BGE_CPU_AVXVNNI},
+    {"avx2", &bge_kernels_avx2, BGE_CPU_AVX2},
+#endif
     {"ref", &bge_kernels_ref, 0},
 };
 enum { N_CANDIDATES = sizeof candidates / sizeof candidates[0] };
@@ -53,59 +57,6 @@ const bge_kernels *bge_kernels_at(int32_t i) {
             return candidates[c].table;
     }
     return NULL;
-}
-
-// A packed matrix is panels of k->panel rows of W, the last one filled up with zeros. f32 and f16: [n_in][panel];
-// bf16: [n_in / 2][panel][2], which is what bf16 dot products read, with an odd n_in filled up with zeros too.
-static int64_t panel_bytes(const bge_kernels *k, int32_t as, int64_t n_in) {
-    if (as == BGE_TYPE_BF16)
-        n_in = bge_round_up(n_in, 2);
-    return n_in * k->panel * bge_type_size(as);
-}
-
-int64_t bge_linear_pack_size(const bge_kernels *k, int32_t as, int64_t n_in, int64_t n_out) {
-    if (as != BGE_TYPE_F32 && as != BGE_TYPE_F16 && as != BGE_TYPE_BF16)
-        return -1;
-    if (!k->panel)
-        return n_in * n_out * bge_type_size(as);
-    return bge_ceil_div(n_out, k->panel) * panel_bytes(k, as, n_in);
-}
-
-static void pack_value(int32_t type, int32_t as, const void *src, int64_t from, void *dst, int64_t to) {
-    if (as == BGE_TYPE_F32)
-        ((float *)dst)[to] = ((const float *)src)[from];
-    else if (type == as)
-        ((uint16_t *)dst)[to] = ((const uint16_t *)src)[from];
-    else // f16 as bf16
-        ((uint16_t *)dst)[to] = bge_float_to_bf16(bge_f16_to_float(((const uint16_t *)src)[from]));
-}
-
-static void pack_panel(const bge_kernels *k, int32_t type, int32_t as, int64_t n_in, int64_t rows, const char *src,
-                       char *dst) {
-    const int64_t panel = k->panel;
-    if (rows < panel || (as == BGE_TYPE_BF16 && n_in % 2))
-        memset(dst, 0, (size_t)panel_bytes(k, as, n_in));
-    // Columns in blocks, so that the lines of dst that one row writes to are still cached for the next.
-    for (int64_t c0 = 0; c0 < n_in; c0 += 64)
-        for (int64_t r = 0; r < rows; r++)
-            for (int64_t c = c0; c < bge_min(c0 + 64, n_in); c++) {
-                const int64_t to = as == BGE_TYPE_BF16 ? (c / 2 * panel + r) * 2 + c % 2 : c * panel + r;
-                pack_value(type, as, src, r * n_in + c, dst, to);
-            }
-}
-
-void bge_linear_pack(const bge_kernels *k, int32_t type, int32_t as, int64_t n_in, int64_t n_out, const void *src,
-                     void *dst, int32_t ith, int32_t nth) {
-    if (!k->panel) { // row by row
-        for (int64_t r = ith; r < n_out; r += nth)
-            for (int64_t c = r * n_in; c < (r + 1) * n_in; c++)
-                pack_value(type, as, src, c, dst, c);
-        return;
-    }
-    const int64_t in = n_in * k->panel * bge_type_size(type), out = panel_bytes(k, as, n_in);
-    for (int64_t p = ith; p * k->panel < n_out; p += nth)
-        pack_panel(k, type, as, n_in, bge_min(k->panel, n_out - p * k->panel), (const char *)src + p * in,
-                   (char *)dst + p * out);
 }
 
 int64_t bge_linear_scratch(const bge_kernels *k, const bge_linear_args *a) {

@@ -6,7 +6,9 @@
 
 #include "kernels.h"
 
-extern const bge_kernels bge_kernels_ref;
+extern const bge_kernels bge_kernels_ref, bge_kernels_portable;
+extern const bge_kernels bge_kernels_avx2, bge_kernels_avxvnni, bge_kernels_avx512, bge_kernels_avx512bf16; // x86-64
+extern const bge_kernels bge_kernels_neon;                                                                  // aarch64
 
 static inline int64_t bge_type_size(int32_t type) {
     return type == BGE_TYPE_F32 ? 4 : 2;
@@ -56,6 +58,9 @@ static inline float bge_f16_to_float(uint16_t h) {
     }
     return bge_float_of_bits(sign | (exponent + 112) << 23 | fraction << 13);
 }
+
+// dst[l][width] = src[r][l] for rows r < rows, 0 for rows <= r < width; src holds rows of n floats.
+void bge_transpose_floats(const float *src, int64_t rows, int64_t n, float *dst, int64_t width);
 
 // Expands n values of a row of weights that is not packed.
 static inline void bge_row_to_float(const bge_linear_part *p, const void *row, float *dst, int64_t n) {

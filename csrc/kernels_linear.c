@@ -1,0 +1,264 @@
+// The fast linear layer: cache blocks and work sharing around the small products of an instruction set. Build: see
+// kernels.h.
+//
+// W is cut into panels (16 or 32 rows of W, columns of y) and x into blocks of rows. A unit of work is one panel for
+// one block; a thread takes many neighbouring units at once while there is much left and few towards the end, so that x
+// is copied seldom and threads still finish together. Within what it took, a thread goes
+//
+//     for each group of panels:            sums of the group stay in the second cache
+//       for each slice of the sums (kc):   this slice of x is copied next to each other: second cache
+//         for each panel of the group:     this slice of the panel is widened to float: first cache
+//           for each tile of rows:         the product in registers
+//
+// and a tile whose last slice is done gets its bias, activation and residual while it is still in the first cache.
+#include "kernels_simd.h"
+
+enum {
+    SLICE = 256,      // terms of a sum in one go: a panel of floats fills half of the first cache
+    BLOCK_ROWS = 192, // rows of x in one go: a slice of them takes 192 KiB of the second cache
+    SUMS = 24 * 1024, // floats of a group's sums: 96 KiB
+    STREAM_TILES = 2, // up to as many tiles of rows f16 and bf16 are widened in registers rather than in memory
+    COPY_PANELS = 3,  // for fewer panels x is read where it stands
+    ALIGN = 64,
+};
+
+// What all threads agree on.
+typedef struct plan {
+    const bge_linear_args *a;
+    const bge_simd *simd;
+    int64_t slice;  // terms of a sum in one go
+    int64_t block;  // rows of a block
+    int64_t blocks; // of rows
+    int64_t panels; // of all parts
+} plan;
+
+// One thread's buffers, in the order of the scratch memory.
+typedef struct buffers {
+    char *x;     // [block][slice] of float or bf16; for few rows [mr][n_in] of bf16
+    float *rows; // [panel][slice], weights as they stand in the file, expanded
+    float *w;    // [slice][panel], weights as the product reads them
+    float *sums; // [panels of a group][block][panel]
+} buffers;
+
+// A run of panels of one part for one block of rows.
+typedef struct segment {
+    const bge_linear_part *part;
+    int64_t row, rows;
+    int64_t panel, panels;
+    int32_t kind;   // BGE_B_* that the product reads
+    int32_t expand; // 1: w goes through buffers.w
+} segment;
+
+static int64_t tiles_of(int64_t rows, int64_t mr) {
+    return bge_ceil_div(rows, mr);
+}
+
+static int dot(const plan *p, const bge_linear_part *part) {
+    return p->a->allow_bf16 && part->packed && part->type == BGE_TYPE_BF16 && p->simd->gemm[BGE_B_DOT];
+}
+
+static plan make_plan(const bge_kernels *k, const bge_linear_args *a) {
+    plan p = {.a = a, .simd = k->simd};
+    // Slices of equal length, in multiples of 32 (pairs, and blocks of 32 quantised values); n_in of types with blocks
+    // of 256 is a multiple of 256, so their slices are 256.
+    p.slice = bge_round_up(bge_ceil_div(a->n_in, bge_ceil_div(a->n_in, SLICE)), 32);
+    p.blocks = bge_ceil_div(a->m, BLOCK_ROWS);
+    p.block = bge_round_up(bge_ceil_div(a->m, p.blocks), p.simd->mr);
+    for (int32_t i = 0; i < a->n_parts; i++)
+        p.panels += bge_ceil_div(a->part[i].n_out, p.simd->panel);
+    return p;
+}
+
+static int64_t group_of(const plan *p) {
+    return SUMS / (p->block * p->simd->panel); // at least 2: BLOCK_ROWS * BGE_MAX_PANEL <= SUMS / 2
+}
+
+// Lays the buffers out from `base` on and returns the bytes they take.
+static int64_t lay_out(const bge_kernels *k, const bge_linear_args *a, char *base, buffers *b) {
+    const bge_simd *simd = k->simd;
+    const plan p = make_plan(k, a);
+    const int64_t rows = bge_min(bge_round_up(a->m, simd->mr), BLOCK_ROWS), f = sizeof(float);
+    const int64_t few = simd->gemm[BGE_B_DOT] ? simd->mr * (a->n_in + 1) * 2 : 0, block = rows * p.slice * f;
+    const int64_t x = bge_round_up(few > block ? few : block, ALIGN);
+    const int64_t w = bge_round_up(simd->panel * p.slice * f, ALIGN);
+    base += (ALIGN - (uintptr_t)base % ALIGN) % ALIGN;
+    *b = (buffers){base, (float *)(base + x), (float *)(base + x + w), (float *)(base + x + 2 * w)};
+    return ALIGN + x + 2 * w + SUMS * f;
+}
+
+int64_t bge_simd_linear_scratch(const bge_kernels *k, const bge_linear_args *a) {
+    char none[1];
+    buffers unused;
+    return a->m > 0 ? lay_out(k, a, none, &unused) : 0;
+}
+
+// The n terms from l on of one panel's weights, as the product reads them.
+static const void *weights(const plan *p, const segment *s, const buffers *b, int64_t panel, int64_t l, int64_t n) {
+    const bge_linear_part *part = s->part;
+    const int64_t width = p->simd->panel, n_in = p->a->n_in;
+    if (part->packed) {
+        const int64_t terms = part->type == BGE_TYPE_BF16 ? bge_round_up(n_in, 2) : n_in;
+        const char *w = (const char *)part->w + (panel * terms + l) * width * bge_type_size(part->type);
+        if (!s->expand)
+            return w;
+        if (part->type == BGE_TYPE_F16)
+            p->simd->widen((const uint16_t *)w, n * width, b->w);
+        else
+            p->simd->widen_pairs((const uint16_t *)w, bge_round_up(n, 2), b->w);
+        return b->w;
+    }
+    const int64_t first = panel * width, rows = bge_min(width, part->n_out - first);
+    for (int64_t r = 0; r < rows; r++) {
+        const char *row = (const char *)part->w + (first + r) * part->row_bytes;
+        bge_row_to_float(part, row + part->row_bytes * l / n_in, b->rows + r * n, n);
+    }
+    bge_transpose_floats(b->rows, rows, n, b->w, width);
+    return b->w;
+}
+
+// This block's rows of x from term l on, as the product reads them; *stride is the elements from row to row.
+static const void *activations(const plan *p, const segment *s, const buffers *b, int64_t l, int64_t n,
+                               int64_t *stride) {
+    const bge_linear_args *a = p->a;
+    const float *x = a->x + s->row * a->x_stride + l;
+    if (s->kind == BGE_B_DOT) {
+        *stride = bge_round_up(n, 2);
+        for (int64_t i = 0; i < s->rows; i++) {
+            uint16_t *to = (uint16_t *)b->x + i * *stride;
+            p->simd->to_bf16(x + i * a->x_stride, n, to);
+            if (n % 2)
+                to[n] = 0;
+        }
+        return b->x;
+    }
+    *stride = a->x_stride;
+    if (s->panels < COPY_PANELS || s->rows <= p->simd->mr)
+        return x;
+    *stride = n;
+    for (int64_t i = 0; i < s->rows; i++)
+        memcpy((float *)b->x + i * n, x + i * a->x_stride, (size_t)n * sizeof(float));
+    return b->x;
+}
+
+static void finish(const plan *p, const segment *s, int64_t panel, int64_t row, int64_t rows, const float *c) {
+    const bge_linear_part *part = s->part;
+    const int64_t width = p->simd->panel, col = panel * width;
+    row += s->row;
+    const bge_finish f = {
+        .rows = rows,
+        .cols = bge_min(width, part->n_out - col),
+        .c = c,
+        .bias = part->bias ? part->bias + col : NULL,
+        .residual = part->residual ? part->residual + row * part->residual_stride + col : NULL,
+        .residual_stride = part->residual_stride,
+        .y = part->y + row * part->y_stride + col,
+        .y_stride = part->y_stride,
+        .act = part->act,
+    };
+    p->simd->finish(&f);
+}
+
+// Few rows: each panel is read once, from its first to its last term, several panels side by side.
+static void stream(const plan *p, const segment *s, const buffers *b) {
+    const bge_gemms *gemms = p->simd->gemm[s->kind];
+    const int64_t width = p->simd->panel, n_in = p->a->n_in;
+    const int64_t bytes = bge_round_up(n_in, s->part->type == BGE_TYPE_BF16 ? 2 : 1) * width;
+    bge_tile t = {.n = n_in, .a_col = 1, .b_step = width, .b_panel = bytes * bge_type_size(s->part->type)};
+    t.a = activations(p, s, b, 0, n_in, &t.a_row);
+    if (s->kind == BGE_B_DOT)
+        t.n = bge_round_up(n_in, 2);
+    t.c = b->sums;
+    t.c_row = width;
+    t.c_panel = s->rows * width;
+    const int64_t wide = gemms->wide[s->rows] ? gemms->wide_panels[s->rows] : 1;
+    for (int64_t i = 0; i < s->panels;) {
+        const int64_t step = i + wide <= s->panels ? wide : 1;
+        t.b = weights(p, s, b, s->panel + i, 0, n_in);
+        (step > 1 ? gemms->wide : gemms->one)[s->rows](&t);
+        for (int64_t j = 0; j < step; j++)
+            finish(p, s, s->panel + i + j, 0, s->rows, t.c + j * t.c_panel);
+        i += step;
+    }
+}
+
+// One panel times all rows, for the terms l .. l+n-1.
+static void panel_rows(const plan *p, const segment *s, bge_tile t, int64_t panel, int last) {
+    const bge_gemm *gemm = p->simd->gemm[s->kind]->one;
+    const int64_t mr = p->simd->mr, element = s->kind == BGE_B_DOT ? 2 : 4;
+    for (int64_t i = 0; i < s->rows; i += mr) {
+        const int64_t rows = bge_min(mr, s->rows - i);
+        gemm[rows](&t);
+        if (last)
+            finish(p, s, panel, i, rows, t.c);
+        t.a = (const char *)t.a + mr * t.a_row * element;
+        t.c += mr * t.c_row;
+    }
+}
+
+static void blocked(const plan *p, const segment *s, const buffers *b) {
+    const int64_t width = p->simd->panel, n_in = p->a->n_in;
+    for (int64_t l = 0; l < n_in; l += p->slice) {
+        const int64_t n = bge_min(p->slice, n_in - l);
+        bge_tile t = {.n = n, .a_col = 1, .b_step = width, .c_row = width, .add = l > 0};
+        t.a = activations(p, s, b, l, n, &t.a_row);
+        if (s->kind == BGE_B_DOT)
+            t.n = bge_round_up(n, 2);
+        for (int64_t i = 0; i < s->panels; i++) {
+            t.b = weights(p, s, b, s->panel + i, l, n);
+            t.c = b->sums + i * s->rows * width;
+            panel_rows(p, s, t, s->panel + i, l + n == n_in);
+        }
+    }
+}
+
+static void run_segment(const plan *p, segment s, const buffers *b) {
+    const bge_linear_part *part = s.part;
+    const int64_t tiles = tiles_of(s.rows, p->simd->mr);
+    const int half = part->packed && part->type != BGE_TYPE_F32;
+    s.expand = !part->packed || (half && tiles > STREAM_TILES);
+    s.kind = BGE_B_F32;
+    if (half && !s.expand)
+        s.kind = part->type == BGE_TYPE_F16 ? BGE_B_F16 : BGE_B_BF16;
+    if (dot(p, part)) {
+        s.expand = 0;
+        s.kind = BGE_B_DOT;
+    }
+    if (tiles == 1 && part->packed) {
+        stream(p, &s, b);
+        return;
+    }
+    const int64_t group = group_of(p), end = s.panel + s.panels;
+    for (; s.panel < end; s.panel += group) {
+        s.panels = bge_min(group, end - s.panel);
+        blocked(p, &s, b);
+    }
+}
+
+// The units first .. first+n-1, cut where a block or a part ends.
+static void run_units(const plan *p, const buffers *b, int64_t first, int64_t n) {
+    while (n > 0) {
+        int64_t panel = first % p->panels, row = first / p->panels * p->block;
+        const bge_linear_part *part = p->a->part;
+        for (; panel >= bge_ceil_div(part->n_out, p->simd->panel); part++)
+            panel -= bge_ceil_div(part->n_out, p->simd->panel);
+        segment s = {.part = part, .row = row, .rows = bge_min(p->block, p->a->m - row), .panel = panel};
+        s.panels = bge_min(n, bge_ceil_div(part->n_out, p->simd->panel) - panel);
+        run_segment(p, s, b);
+        first += s.panels;
+        n -= s.panels;
+    }
+}
+
+void bge_simd_linear(const bge_kernels *k, bge_linear_args *a, void *scratch, int32_t ith, int32_t nth) {
+    (void)ith;
+    if (a->m > 0) {
+        const plan p = make_plan(k, a);
+        const int64_t least = tiles_of(a->m, p.simd->mr) == 1 ? 4 : 1; // the widest product is of 4 panels
+        buffers b;
+        lay_out(k, a, scratch, &b);
+        int64_t first, n;
+        while ((n = bge_work_take(&a->work, p.blocks * p.panels, least, INT64_MAX, nth, &first)) > 0)
+            run_units(&p, &b, first, n);
+    }
+    bge_work_end(&a->work, nth);
+}

@@ -1,0 +1,82 @@
+// The inner loops that each fast instruction set brings, as the drivers in kernels_linear.c and kernels_attention.c
+// call them. Included by kernels_*.c only.
+#ifndef BGE_KERNELS_SIMD_H
+#define BGE_KERNELS_SIMD_H
+
+#include "kernels_impl.h"
+
+// How the b operand of a product is stored.
+enum {
+    BGE_B_F32,  // float[k][panel]
+    BGE_B_F16,  // f16[k][panel], widened on the fly
+    BGE_B_BF16, // bf16[k/2][panel][2], widened on the fly
+    BGE_B_DOT,  // bf16[k/2][panel][2] times a in bf16: pairs are multiplied and added in one go
+    BGE_B_KINDS,
+};
+
+// One small product: c[rows][panel] (+)= a[rows][n] . b[n][panel], for one panel or a few panels side by side. Each
+// element of c is one chain of fused additions in the order of n, whatever the tile: that is why results do not depend
+// on how rows and sums are cut.
+typedef struct bge_tile {
+    int64_t n;            // length of the sums
+    const void *a;        // float; bf16 for BGE_B_DOT
+    int64_t a_row, a_col; // elements of a from one row, and from one term of the sum, to the next
+    const void *b;
+    int64_t b_step;  // floats of b from one term to the next; only for BGE_B_F32, else the panel's width
+    int64_t b_panel; // bytes of b from one panel to the next
+    float *c;
+    int64_t c_row, c_panel; // floats of c from one row, and from one panel, to the next
+    int32_t add;            // 0: c starts from zero; 1: from what c holds
+} bge_tile;
+
+typedef void (*bge_gemm)(const bge_tile *t);
+
+enum { BGE_MAX_ROWS = 16, BGE_MAX_PANEL = 64 };
+
+// Products of one kind of b, by number of rows (index 1 to mr).
+typedef struct bge_gemms {
+    bge_gemm one[BGE_MAX_ROWS + 1]; // over one panel
+    bge_gemm
+        wide[BGE_MAX_ROWS + 1]; // over wide_panels[rows] panels, where few rows would leave registers idle; or NULL
+    int8_t wide_panels[BGE_MAX_ROWS + 1];
+} bge_gemms;
+
+// What is done to a finished tile of a linear layer on its way to y.
+typedef struct bge_finish {
+    int64_t rows, cols; // cols <= panel
+    const float *c;     // [rows][panel]
+    const float *bias;  // [cols] or NULL
+    const float *residual;
+    int64_t residual_stride;
+    float *y;
+    int64_t y_stride;
+    int32_t act;
+} bge_finish;
+
+// One tile of transposed scores, [keys][panel] with a query per lane, in units of log2.
+typedef struct bge_softmax {
+    int64_t keys;
+    float *s;             // in: scores; out: 2^(score - max), 0 where masked
+    const int32_t *limit; // [panel] lane i sees the first limit[i] keys of this tile; NULL: all
+    float *max, *sum;     // [panel] running maximum and sum
+    float *rescale;       // [panel] out: what earlier results are multiplied by
+} bge_softmax;
+
+typedef struct bge_simd {
+    int32_t mr;                                                      // rows of a full tile
+    int32_t panel;                                                   // columns of a panel
+    const bge_gemms *gemm[BGE_B_KINDS];                              // NULL: not offered
+    void (*widen)(const uint16_t *src, int64_t n, float *dst);       // n values of f16; n is a multiple of panel
+    void (*widen_pairs)(const uint16_t *src, int64_t n, float *dst); // n rows of a bf16 panel; n is even
+    void (*to_bf16)(const float *src, int64_t n, uint16_t *dst);
+    void (*finish)(const bge_finish *f);
+    int (*softmax)(const bge_softmax *s); // returns 0 where every rescale is 1
+} bge_simd;
+
+// The drivers, for the tables of the fast instruction sets.
+void bge_simd_linear(const bge_kernels *k, bge_linear_args *a, void *scratch, int32_t ith, int32_t nth);
+int64_t bge_simd_linear_scratch(const bge_kernels *k, const bge_linear_args *a);
+void bge_simd_attention(const bge_kernels *k, bge_attention_args *a, void *scratch, int32_t ith, int32_t nth);
+int64_t bge_simd_attention_scratch(const bge_kernels *k, const bge_attention_args *a);
+
+#endif
