@@ -16,9 +16,10 @@ type bpe struct {
 	bound      int32 // above every id
 
 	verbatim, normalized *matcher
+	chars                *charTable // nil unless some part needs it
 	normalizers          []normalizer
-	cut                  func(text string, f func(word string)) // of CLIP: words, encoded by bytes; nil otherwise
-	meta                 *metaspace                             // of sentencepiece's newer kind; nil otherwise
+	cut                  *charTable // of CLIP: cuts a text into words, which are encoded by bytes; nil otherwise
+	meta                 *metaspace // of sentencepiece's newer kind; nil otherwise
 
 	unk           int32
 	suffix        string
@@ -101,7 +102,7 @@ func (t *bpe) Encode(text string) []int32 {
 // encodePiece appends the ids of a normalised text that holds no added token. first: nothing lies before it.
 func (t *bpe) encodePiece(ids []int32, w *symbols, piece string, first bool) []int32 {
 	if t.cut != nil {
-		t.cut(piece, func(word string) {
+		t.cut.cutWords(piece, func(word string) {
 			t.startBytes(w, word)
 			ids = t.merge(ids, w)
 		})
@@ -134,7 +135,7 @@ func (t *bpe) encodePiece(ids []int32, w *symbols, piece string, first bool) []i
 }
 
 // cutWords calls f for each match of clipPattern. What lies between is white space and left out.
-func cutWords(text string, f func(word string)) {
+func (c *charTable) cutWords(text string, f func(word string)) {
 	for i := 0; i < len(text); {
 		if text[i] == '\'' {
 			if n := contraction(text[i:]); n > 0 {
@@ -145,15 +146,17 @@ func cutWords(text string, f func(word string)) {
 		}
 		r, size := utf8.DecodeRuneInString(text[i:])
 		end := i + size
-		switch {
-		case isSpace(r):
-		case isLetter(r):
-			end += spanOf(text[end:], isLetter)
+		switch bits := c.at(r) & isWordChar; {
+		case bits&isSpaceChar != 0:
+		case bits&isNumber != 0:
 			f(text[i:end])
-		case isNumber(r):
-			f(text[i:end])
-		default:
-			end += spanOf(text[end:], func(r rune) bool { return !isSpace(r) && !isLetter(r) && !isNumber(r) })
+		default: // letters, or symbols
+			for _, r := range text[end:] {
+				if c.at(r)&isWordChar != bits {
+					break
+				}
+				end += utf8.RuneLen(r)
+			}
 			f(text[i:end])
 		}
 		i = end
@@ -168,16 +171,6 @@ func contraction(text string) int {
 		}
 	}
 	return 0
-}
-
-// spanOf returns the length of the part at the start of text whose characters are all in a class.
-func spanOf(text string, class func(rune) bool) int {
-	for i, r := range text {
-		if !class(r) {
-			return i
-		}
-	}
-	return len(text)
 }
 
 // byteRune is the character that stands for a byte in a byte-level vocabulary: itself where it can be seen.

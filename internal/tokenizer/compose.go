@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // A composer writes the text of a tokenizer.json in the order and with the fields that transformers saves.
@@ -33,6 +35,20 @@ func (c *composer) value(v any) {
 	}
 }
 
+// token writes a spelling. Most need no escape, and the encoder is slow for so many.
+func (c *composer) token(s string) {
+	plain := func(r rune) bool {
+		return r >= ' ' && r != '"' && r != '\\' && r != '\u2028' && r != '\u2029' && r != utf8.RuneError
+	}
+	if strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) >= 0 {
+		c.value(s)
+		return
+	}
+	c.buf.WriteByte('"')
+	c.buf.WriteString(s)
+	c.buf.WriteByte('"')
+}
+
 // model writes the vocabulary in order of ids and the merges in order of rank, and closes the document.
 func (c *composer) model(flags string, tokens []string, merges [][2]string) ([]byte, error) {
 	c.text(`,"model":{"type":"BPE","dropout":null,` + flags + `,"vocab":{`)
@@ -40,21 +56,23 @@ func (c *composer) model(flags string, tokens []string, merges [][2]string) ([]b
 		if id > 0 {
 			c.text(",")
 		}
-		c.value(token)
-		fmt.Fprintf(&c.buf, ":%d", id)
+		c.token(token)
+		c.buf.WriteByte(':')
+		c.buf.Write(strconv.AppendInt(c.buf.AvailableBuffer(), int64(id), 10))
 	}
 	c.text(`},"merges":[`)
 	// The older form, a line for a pair, is half as long, but can't tell a space in a token from the one between.
 	lines := true
 	for _, m := range merges {
-		lines = lines && m[0] != "" && m[1] != "" && !strings.Contains(m[0]+m[1], " ") && !strings.HasPrefix(m[0], "#version")
+		lines = lines && m[0] != "" && m[1] != "" && !strings.Contains(m[0], " ") && !strings.Contains(m[1], " ") &&
+			!strings.HasPrefix(m[0], "#version")
 	}
 	for i, m := range merges {
 		if i > 0 {
 			c.text(",")
 		}
 		if lines {
-			c.value(m[0] + " " + m[1])
+			c.token(m[0] + " " + m[1])
 		} else {
 			c.value(m)
 		}

@@ -207,7 +207,7 @@ func (m *modelPart) addMerge(left, right, both []byte) error {
 			return fmt.Errorf("merge %d: %.40q + %.40q: token %.60q isn't in the vocabulary", m.pairs-1, left, right, token)
 		}
 	}
-	m.merges.set(ids[0], ids[1], merge{int32(m.pairs - 1), ids[2]})
+	m.merges.add(ids[0], ids[1], ids[2])
 	return nil
 }
 

@@ -2,6 +2,7 @@ package tokenizer
 
 import (
 	"fmt"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -12,20 +13,17 @@ const maxPooled = 1 << 14
 // symbols is one word while its symbols are merged. It is kept and used again from word to word.
 type symbols struct {
 	list []symbol
-	heap []candidate
+	// heap holds the pairs that may be merged, as rank<<32 | position of the left symbol, which is the order in which
+	// they are. Each has four children: there is less to move than with two.
+	heap []uint64
 }
 
 // A symbol is one token of the word, in a list that is linked both ways by index. id is noToken once it was merged
 // into the one before it.
 type symbol struct{ id, prev, next int32 }
 
-// A candidate is a pair that may be merged: that of the symbol at the key's lower half and the one after it.
-type candidate struct {
-	key uint64 // rank<<32 | position: the order in which pairs are merged
-	id  int32  // what the pair becomes
-}
-
-func (w *symbols) reset() { w.list = w.list[:0] }
+// reset makes room for a word of up to n symbols.
+func (w *symbols) reset(n int) { w.list = slices.Grow(w.list[:0], n) }
 
 func (w *symbols) add(id int32) {
 	n := int32(len(w.list))
@@ -44,7 +42,7 @@ func (t *bpe) setByteTokens() {
 
 // startBytes makes w the bytes of a word of CLIP's.
 func (t *bpe) startBytes(w *symbols, word string) {
-	w.reset()
+	w.reset(len(word))
 	unk := noToken // not yet added: with fuseUnk several become one
 	for i := range len(word) {
 		id := t.ofByte[word[i]]
@@ -72,7 +70,7 @@ func (t *bpe) addOrUnk(w *symbols, id, unk int32) int32 {
 
 // startRunes makes w the characters of a sentencepiece text, and the bytes of those that have no token.
 func (t *bpe) startRunes(w *symbols, text string) {
-	w.reset()
+	w.reset(len(text))
 	unk := noToken
 	var buf [utf8.UTFMax + maxGrowth]byte
 	for i, r := range text {
@@ -118,24 +116,24 @@ func (t *bpe) merge(ids []int32, w *symbols) []int32 {
 	w.heap = w.heap[:0]
 	for i := range n - 1 {
 		if m, ok := t.merges.get(w.list[i].id, w.list[i+1].id); ok {
-			w.heap = append(w.heap, candidate{uint64(m.rank)<<32 | uint64(i), m.id})
+			w.heap = append(w.heap, uint64(m.rank)<<32|uint64(i))
 		}
 	}
-	for i := len(w.heap)/2 - 1; i >= 0; i-- {
+	for i := (len(w.heap) - 2) / heapWidth; i >= 0 && len(w.heap) > 1; i-- {
 		w.down(i)
 	}
 	for len(w.heap) > 0 {
-		c := w.pop()
-		at := int32(uint32(c.key))
+		top := w.pop()
+		at, made := int32(uint32(top)), t.merges.made[top>>32]
 		left := &w.list[at]
 		if left.id == noToken || left.next < 0 {
 			continue
 		}
 		right := &w.list[left.next]
-		if m, ok := t.merges.get(left.id, right.id); !ok || m.id != c.id {
+		if m, ok := t.merges.get(left.id, right.id); !ok || m.id != made {
 			continue
 		}
-		left.id, right.id = c.id, noToken
+		left.id, right.id = made, noToken
 		if left.next = right.next; left.next >= 0 {
 			w.list[left.next].prev = at
 			t.propose(w, at)
@@ -144,10 +142,22 @@ func (t *bpe) merge(ids []int32, w *symbols) []int32 {
 			t.propose(w, left.prev)
 		}
 	}
+	if n > int32(cap(ids)-len(ids)) {
+		ids = slices.Grow(ids, w.count())
+	}
 	for i := int32(0); i >= 0; i = w.list[i].next {
 		ids = append(ids, w.list[i].id)
 	}
 	return ids
+}
+
+// count returns how many symbols are left.
+func (w *symbols) count() int {
+	n := 0
+	for i := int32(0); i >= 0; i = w.list[i].next {
+		n++
+	}
+	return n
 }
 
 // propose adds the pair of the symbol at and the one after it, if it can be merged.
@@ -157,39 +167,52 @@ func (t *bpe) propose(w *symbols, at int32) {
 	if !ok {
 		return
 	}
-	w.heap = append(w.heap, candidate{uint64(m.rank)<<32 | uint64(at), m.id})
-	for i := len(w.heap) - 1; i > 0; {
-		parent := (i - 1) / 2
-		if w.heap[parent].key <= w.heap[i].key {
+	key := uint64(m.rank)<<32 | uint64(at)
+	w.heap = append(w.heap, key)
+	i := len(w.heap) - 1
+	for i > 0 {
+		parent := (i - 1) / heapWidth
+		if w.heap[parent] <= key {
 			break
 		}
-		w.heap[parent], w.heap[i] = w.heap[i], w.heap[parent]
+		w.heap[i] = w.heap[parent]
 		i = parent
 	}
+	w.heap[i] = key
 }
 
-func (w *symbols) pop() candidate {
+const heapWidth = 4
+
+func (w *symbols) pop() uint64 {
 	top := w.heap[0]
 	last := len(w.heap) - 1
 	w.heap[0] = w.heap[last]
 	w.heap = w.heap[:last]
-	w.down(0)
+	if last > 0 {
+		w.down(0)
+	}
 	return top
 }
 
+// down moves the key at i to its place below.
 func (w *symbols) down(i int) {
+	heap, key := w.heap, w.heap[i]
 	for {
-		child := 2*i + 1
-		if child >= len(w.heap) {
-			return
+		child := heapWidth*i + 1
+		if child >= len(heap) {
+			break
 		}
-		if child+1 < len(w.heap) && w.heap[child+1].key < w.heap[child].key {
-			child++
+		least := heap[child]
+		for c := child + 1; c < min(heapWidth*i+1+heapWidth, len(heap)); c++ {
+			if heap[c] < least {
+				child, least = c, heap[c]
+			}
 		}
-		if w.heap[i].key <= w.heap[child].key {
-			return
+		if key <= least {
+			break
 		}
-		w.heap[i], w.heap[child] = w.heap[child], w.heap[i]
+		heap[i] = least
 		i = child
 	}
+	heap[i] = key
 }

@@ -22,9 +22,9 @@ type (
 )
 
 type (
-	nfc       struct{}
+	nfc       struct{ chars *charTable }
 	spaces    struct{ with string } // each longest run of white space becomes with
-	lowercase struct{}
+	lowercase struct{ chars *charTable }
 	prepend   struct{ prefix string } // in front of every text that isn't empty
 	replace   struct{ old, with string }
 )
@@ -39,7 +39,12 @@ func (p prepend) normalize(s string) string {
 func (r replace) normalize(s string) string { return strings.ReplaceAll(s, r.old, r.with) }
 
 func (w spaces) normalize(s string) string {
+	if w.with == " " && !strings.Contains(s, "  ") &&
+		strings.IndexFunc(s, func(r rune) bool { return r != ' ' && isSpace(r) }) < 0 {
+		return s
+	}
 	var b strings.Builder
+	b.Grow(len(s))
 	inRun := false
 	for _, r := range s {
 		switch space := isSpace(r); {
@@ -54,17 +59,23 @@ func (w spaces) normalize(s string) string {
 	return b.String()
 }
 
-func (lowercase) normalize(s string) string {
-	var b strings.Builder
-	b.Grow(len(s))
-	for _, r := range s {
-		if r == 'İ' { // the only character whose lower case is two characters
-			b.WriteString("i\u0307")
-			continue
-		}
-		b.WriteRune(toLower(r))
+func (l lowercase) normalize(s string) string {
+	first := strings.IndexFunc(s, func(r rune) bool { return l.chars.at(r)&hasLower != 0 })
+	if first < 0 {
+		return s
 	}
-	return b.String()
+	b := append(make([]byte, 0, len(s)+len(s)/8), s[:first]...)
+	for _, r := range s[first:] {
+		switch {
+		case r == 'İ': // the only character whose lower case is two characters
+			b = append(b, "i\u0307"...)
+			continue
+		case l.chars.at(r)&hasLower != 0:
+			r = toLower(r)
+		}
+		b = utf8.AppendRune(b, r)
+	}
+	return string(b)
 }
 
 // toLower is the lower case of a character by itself: no final sigma, as in the reference.
@@ -96,25 +107,6 @@ func isSpace(r rune) bool {
 		r == 0x3000
 }
 
-func isLetter(r rune) bool {
-	if r < utf8.RuneSelf {
-		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
-	}
-	return inRanges(letters[:], r)
-}
-
-func isNumber(r rune) bool {
-	if r < utf8.RuneSelf {
-		return '0' <= r && r <= '9'
-	}
-	return inRanges(numbers[:], r)
-}
-
-func inRanges(ranges [][2]rune, r rune) bool {
-	_, found := slices.BinarySearchFunc(ranges, r, func(x [2]rune, r rune) int { return compareRange(x[0], x[1], r) })
-	return found
-}
-
 func compareRange(first, last, r rune) int {
 	switch {
 	case last < r:
@@ -132,28 +124,33 @@ const (
 	nS                                 = nL * nV * nT
 )
 
-// firstNFC is the first character that the canonical composition may concern: below it every text is in NFC.
-const firstNFC = 0x300
-
 // normalize returns the canonical composition. Unlike x/text's it doesn't break up long runs of marks, and it knows
 // the marks that the reference knows and no newer ones.
-func (nfc) normalize(s string) string {
-	if strings.IndexFunc(s, func(r rune) bool { return r >= firstNFC }) < 0 {
+func (n nfc) normalize(s string) string {
+	const mayChange = isMark | isDecomposed | isSecond
+	if strings.IndexFunc(s, func(r rune) bool { return n.chars.at(r)&mayChange != 0 }) < 0 {
 		return s
 	}
-	runes := make([]rune, 0, len(s))
-	classes := make([]uint8, 0, len(s))
+	size := utf8.RuneCountInString(s)
+	size += size / 8 // for what is decomposed
+	runes := make([]rune, 0, size)
+	classes := make([]uint8, 0, size)
 	for _, r := range s {
-		runes, classes = appendDecomposed(runes, classes, r)
+		switch bits := n.chars.at(r); {
+		case bits&isDecomposed != 0:
+			runes, classes = appendDecomposed(runes, classes, r)
+		case bits&isMark != 0:
+			runes, classes = append(runes, r), append(classes, combiningClass(r))
+		default:
+			runes, classes = append(runes, r), append(classes, 0)
+		}
 	}
 	orderMarks(runes, classes)
-	return string(composeRunes(runes, classes))
+	return string(n.composeRunes(runes, classes))
 }
 
+// appendDecomposed appends the characters that r, which has a canonical decomposition, is made of.
 func appendDecomposed(runes []rune, classes []uint8, r rune) ([]rune, []uint8) {
-	if r < 0xc0 {
-		return append(runes, r), append(classes, 0)
-	}
 	if k := r - hangulS; 0 <= k && k < nS {
 		runes = append(runes, hangulL+k/(nV*nT), hangulV+k%(nV*nT)/nT)
 		classes = append(classes, 0, 0)
@@ -162,10 +159,7 @@ func appendDecomposed(runes []rune, classes []uint8, r rune) ([]rune, []uint8) {
 		}
 		return runes, classes
 	}
-	i, found := slices.BinarySearch(decomposed[:], r)
-	if !found {
-		return append(runes, r), append(classes, combiningClass(r))
-	}
+	i, _ := slices.BinarySearch(decomposed[:], r)
 	for _, d := range decomposedTo[decomposedAt[i]:decomposedAt[i+1]] {
 		runes, classes = append(runes, d), append(classes, combiningClass(d))
 	}
@@ -173,7 +167,7 @@ func appendDecomposed(runes []rune, classes []uint8, r rune) ([]rune, []uint8) {
 }
 
 func combiningClass(r rune) uint8 {
-	if r < firstNFC {
+	if r < classRuns[0].first {
 		return 0
 	}
 	i, found := slices.BinarySearchFunc(classRuns[:], r, func(run classRun, r rune) int {
@@ -223,13 +217,13 @@ func countingSort(runes []rune, classes []uint8) {
 }
 
 // composeRunes joins each starter with the marks and starters that it composes with, in place.
-func composeRunes(runes []rune, classes []uint8) []rune {
+func (n nfc) composeRunes(runes []rune, classes []uint8) []rune {
 	out := 0
 	starter := -1 // where the last starter was written
 	last := -1    // class of the last character written after it, -1 if none was
 	for i, r := range runes {
 		class := int(classes[i])
-		if starter >= 0 && last < class {
+		if starter >= 0 && last < class && n.chars.at(r)&isSecond != 0 {
 			if c, ok := composePair(runes[starter], r); ok {
 				runes[starter] = c
 				continue

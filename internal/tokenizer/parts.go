@@ -82,9 +82,9 @@ func (t *bpe) setNormalizer(n *normalizerJSON) error {
 		}
 		return nil
 	case "NFC":
-		return add(nfc{})
+		return add(nfc{t.charTable()})
 	case "Lowercase":
-		return add(lowercase{})
+		return add(lowercase{t.charTable()})
 	case "Prepend":
 		return add(prepend{n.Prepend})
 	case "Replace":
@@ -97,6 +97,14 @@ func (t *bpe) setNormalizer(n *normalizerJSON) error {
 		return fmt.Errorf(`Replace: pattern: want a string or the regular expression \s+`)
 	}
 	return fmt.Errorf("type: want Sequence, NFC, Lowercase, Prepend or Replace, got %.40q", n.Type)
+}
+
+// charTable returns the one that the parts share.
+func (t *bpe) charTable() *charTable {
+	if t.chars == nil {
+		t.chars = newCharTable()
+	}
+	return t.chars
 }
 
 type preTokenizerJSON struct {
@@ -137,7 +145,7 @@ func (t *bpe) setPreTokenizer(p *preTokenizerJSON) error {
 		return fmt.Errorf("ByteLevel and the model's byte_fallback exclude each other")
 	}
 	// ByteLevel's own regular expression finds nothing to cut in a word of CLIP's.
-	t.cut = cutWords
+	t.cut = t.charTable()
 	return nil
 }
 

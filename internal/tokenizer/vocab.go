@@ -123,6 +123,7 @@ type pairTable struct {
 	seed  uint64
 	keys  []uint64 // left<<32 | right, plus 1; 0 where free; a power of two of them, at most half full
 	vals  []merge
+	made  []int32 // by rank: what the pair of that rank becomes
 	count int
 }
 
@@ -132,7 +133,7 @@ type merge struct{ rank, id int32 }
 func newPairTable(n int) *pairTable {
 	size := slotsFor(n)
 	// An odd seed that nobody can know beforehand, so that a file can't be made to fill one chain.
-	return &pairTable{seed: maphash.Bytes(maphash.MakeSeed(), nil) | 1, keys: make([]uint64, size), vals: make([]merge, size)}
+	return &pairTable{seed: maphash.Bytes(maphash.MakeSeed(), nil) | 1, keys: make([]uint64, size), vals: make([]merge, size), made: make([]int32, 0, n)}
 }
 
 func pairKey(left, right int32) uint64 { return uint64(uint32(left))<<32 | uint64(uint32(right)) + 1 }
@@ -147,8 +148,10 @@ func (p *pairTable) slot(key uint64) int {
 	return int(at)
 }
 
-// set adds a merge; of two for the same pair the later one counts, as in the reference.
-func (p *pairTable) set(left, right int32, m merge) {
+// add adds a merge with the next rank; of two for the same pair the later one counts, as in the reference.
+func (p *pairTable) add(left, right, made int32) {
+	m := merge{int32(len(p.made)), made}
+	p.made = append(p.made, made)
 	if 2*(p.count+1) > len(p.keys) {
 		old := *p
 		p.keys, p.vals, p.count = make([]uint64, 2*len(old.keys)), make([]merge, 2*len(old.keys)), 0
