@@ -9,7 +9,7 @@
 //   kernels_linear.c     cache blocking, packing and work sharing of the fast linear layer
 //   kernels_attention.c  tiles and work sharing of the fast attention
 //   kernels_patches.c    pixels to rows of patches
-//   kernels_simd_impl.h     the inner loops, written once over the vector type of each of:
+//   kernels_simd_loops.h     the inner loops, written once over the vector type of each of:
 //   kernels_portable.c, kernels_avx2.c, kernels_avx512.c, kernels_neon.c
 //
 // cgo builds them with `go build`; by hand: cc -std=c11 -O3 -c kernels*.c cpu.c. No file needs a machine flag: the

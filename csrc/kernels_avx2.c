@@ -91,7 +91,7 @@ V vf v_exp2(vf x) {
     return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(q), _mm256_slli_epi32(i, 23)));
 }
 
-#include "kernels_simd_impl.h"
+#include "kernels_simd_loops.h"
 
 #define ROWS(kind) GEMM(kind, 1, 1) GEMM(kind, 2, 1) GEMM(kind, 3, 1) GEMM(kind, 4, 1) GEMM(kind, 5, 1) GEMM(kind, 6, 1)
 #define WIDE_ROWS(kind) GEMM(kind, 1, 4) GEMM(kind, 2, 2) GEMM(kind, 3, 2)
