@@ -113,10 +113,9 @@ func (t *bpe) mergeList() [][2]int32 {
 		pair [2]int32
 	}
 	list := make([]ranked, 0, t.merges.count)
-	for i, key := range t.merges.keys {
-		if key != 0 {
-			key--
-			list = append(list, ranked{t.merges.vals[i].rank, [2]int32{int32(key >> 32), int32(uint32(key))}})
+	for _, s := range t.merges.slots {
+		if s.key != 0 {
+			list = append(list, ranked{s.rank, [2]int32{int32((s.key - 1) >> 32), int32(uint32(s.key - 1))}})
 		}
 	}
 	slices.SortFunc(list, func(a, b ranked) int { return int(a.rank - b.rank) })

@@ -121,59 +121,62 @@ func (v *vocab) bytes(id int32) []byte {
 // A pairTable maps two neighbouring tokens to the token they merge into and the rank of that merge.
 type pairTable struct {
 	seed  uint64
-	keys  []uint64 // left<<32 | right, plus 1; 0 where free; a power of two of them, at most half full
-	vals  []merge
-	made  []int32 // by rank: what the pair of that rank becomes
+	slots []pairSlot // a power of two of them, at most half full
+	made  []int32    // by rank: what the pair of that rank becomes
 	count int
 }
 
 // A merge is what a pair becomes. Lower ranks go first.
 type merge struct{ rank, id int32 }
 
+// A pairSlot's key and value lie in one line of the cache.
+type pairSlot struct {
+	key uint64 // left<<32 | right, plus 1; 0 where free
+	merge
+}
+
+// newPairTable makes room for about n merges.
 func newPairTable(n int) *pairTable {
-	size := slotsFor(n)
 	// An odd seed that nobody can know beforehand, so that a file can't be made to fill one chain.
-	return &pairTable{seed: maphash.Bytes(maphash.MakeSeed(), nil) | 1, keys: make([]uint64, size), vals: make([]merge, size), made: make([]int32, 0, n)}
+	seed := maphash.Bytes(maphash.MakeSeed(), nil) | 1
+	return &pairTable{seed: seed, slots: make([]pairSlot, slotsFor(n)), made: make([]int32, 0, n)}
 }
 
 func pairKey(left, right int32) uint64 { return uint64(uint32(left))<<32 | uint64(uint32(right)) + 1 }
 
-func (p *pairTable) slot(key uint64) int {
+func (p *pairTable) slot(key uint64) *pairSlot {
 	hi, lo := bits.Mul64(key^p.seed, p.seed)
-	mask := uint64(len(p.keys) - 1)
+	mask := uint64(len(p.slots) - 1)
 	at := (hi ^ lo) & mask
-	for p.keys[at] != 0 && p.keys[at] != key {
+	for p.slots[at].key != 0 && p.slots[at].key != key {
 		at = (at + 1) & mask
 	}
-	return int(at)
+	return &p.slots[at]
 }
 
 // add adds a merge with the next rank; of two for the same pair the later one counts, as in the reference.
 func (p *pairTable) add(left, right, made int32) {
 	m := merge{int32(len(p.made)), made}
 	p.made = append(p.made, made)
-	if 2*(p.count+1) > len(p.keys) {
-		old := *p
-		p.keys, p.vals, p.count = make([]uint64, 2*len(old.keys)), make([]merge, 2*len(old.keys)), 0
-		for i, key := range old.keys {
-			if key != 0 {
-				at := p.slot(key)
-				p.keys[at], p.vals[at] = key, old.vals[i]
-				p.count++
+	if 2*(p.count+1) > len(p.slots) {
+		old := p.slots
+		p.slots = make([]pairSlot, 2*len(old))
+		for _, s := range old {
+			if s.key != 0 {
+				*p.slot(s.key) = s
 			}
 		}
 	}
-	key := pairKey(left, right)
-	at := p.slot(key)
-	if p.keys[at] == 0 {
+	s := p.slot(pairKey(left, right))
+	if s.key == 0 {
 		p.count++
 	}
-	p.keys[at], p.vals[at] = key, m
+	*s = pairSlot{pairKey(left, right), m}
 }
 
 func (p *pairTable) get(left, right int32) (merge, bool) {
-	at := p.slot(pairKey(left, right))
-	return p.vals[at], p.keys[at] != 0
+	s := p.slot(pairKey(left, right))
+	return s.merge, s.key != 0
 }
 
 // tokens returns the spellings by id. It fails where an id below the largest has none.
