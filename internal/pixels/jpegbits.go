@@ -72,13 +72,13 @@ func (b *jpegBits) fillSlowly() {
 
 // drop consumes k bits.
 func (b *jpegBits) drop(k int) {
-	b.acc <<= uint(k)
+	b.acc <<= uint(k) & 63
 	b.n -= k
 }
 
 // take returns the next k bits, 1 to 16; the caller has called fill.
 func (b *jpegBits) take(k int) int32 {
-	v := int32(b.acc >> (64 - uint(k)))
+	v := int32(b.acc >> ((64 - uint(k)) & 63))
 	b.drop(k)
 	return v
 }
@@ -157,26 +157,31 @@ func (h *huffman) buildWhole() {
 	}
 }
 
-// decode returns the next symbol; the caller has called fill. A code that isn't in the table gives 0.
-func (b *jpegBits) decode(h *huffman) int {
-	if e := h.look[b.acc>>(64-lookBits)]; e != 0 {
-		b.drop(int(e >> 8))
-		return int(e & 255)
+// find returns the symbol whose code stands at the top of acc, and the code's length. A code that isn't in the table
+// gives 0.
+func (h *huffman) find(acc uint64) (symbol int, length uint) {
+	if e := h.look[acc>>(64-lookBits)]; e != 0 {
+		return int(e & 255), uint(e >> 8)
 	}
-	for l := lookBits + 1; l <= 16; l++ {
-		code := int32(b.acc >> (64 - uint(l)))
+	for l := uint(lookBits + 1); l <= 16; l++ {
+		code := int32(acc >> (64 - l))
 		if code <= h.max[l] {
-			b.drop(l)
-			return int(h.symbol[uint8(code+h.offset[l])])
+			return int(h.symbol[uint8(code+h.offset[l])]), l
 		}
 	}
-	b.drop(16)
-	return 0
+	return 0, 16
 }
 
-// jpegNatural maps the zigzag order of coefficients to rows and columns. The 16 entries past the end catch what runs
-// over in a corrupt file.
-var jpegNatural = [64 + 16]uint8{
+// decode returns the next symbol; the caller has called fill.
+func (b *jpegBits) decode(h *huffman) int {
+	s, l := h.find(b.acc)
+	b.drop(int(l))
+	return s
+}
+
+// jpegNatural maps the zigzag order of coefficients to rows and columns. The entries past the end catch what runs over in
+// a corrupt file, by at most 15; that there are 128 spares the check of an index of 7 bits.
+var jpegNatural = [128]uint8{
 	0, 1, 8, 16, 9, 2, 3, 10,
 	17, 24, 32, 25, 18, 11, 4, 5,
 	12, 19, 26, 33, 40, 48, 41, 34,

@@ -259,9 +259,10 @@ func (f *jpegFile) layOut() error {
 		if f.progressive {
 			c.coeffs = make([]int16, 64*c.stride*c.rows)
 		}
-		// What no scan fills is mid-grey: coefficients of 0.
-		for i := range c.samples {
-			c.samples[i] = 128
+		// What no scan fills is mid-grey: coefficients of 0. Copies of what is filled already are quick.
+		c.samples[0] = sampleLevel
+		for n := 1; n < len(c.samples); n *= 2 {
+			copy(c.samples[n:], c.samples[:n])
 		}
 	}
 	return nil

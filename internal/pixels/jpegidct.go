@@ -21,24 +21,25 @@ const (
 	dct3072 = 25172 // 3.072711026
 )
 
-// dct8 transforms eight numbers: the even part of the butterflies in e, the odd part in o. Output i is e[i]+o[i] and
-// output 7-i is e[i]-o[i], still scaled up by dctBits.
-func dct8(i0, i1, i2, i3, i4, i5, i6, i7 int32) (e, o [4]int32) {
+// dctEven and dctOdd are the halves of the butterflies over eight numbers: output i is even i plus odd i, and output 7-i
+// is even i minus odd i, still scaled up by dctBits.
+func dctEven(i0, i2, i4, i6 int32) (e0, e1, e2, e3 int32) {
 	z := (i2 + i6) * dct0541
 	t2, t3 := z-i6*dct1847, z+i2*dct0765
 	t0, t1 := (i0+i4)<<dctBits, (i0-i4)<<dctBits
-	e[0], e[1], e[2], e[3] = t0+t3, t1+t2, t1-t2, t0-t3
+	return t0 + t3, t1 + t2, t1 - t2, t0 - t3
+}
 
+func dctOdd(i1, i3, i5, i7 int32) (o0, o1, o2, o3 int32) {
 	z1, z2, z3, z4 := i7+i1, i5+i3, i7+i3, i5+i1
 	z5 := (z3 + z4) * dct1175
 	z1, z2 = -z1*dct0899, -z2*dct2562
 	z3, z4 = z5-z3*dct1961, z5-z4*dct0390
-	o[0] = i1*dct1501 + z1 + z4
-	o[1] = i3*dct3072 + z2 + z3
-	o[2] = i5*dct2053 + z2 + z4
-	o[3] = i7*dct0298 + z1 + z3
-	return e, o
+	return i1*dct1501 + z1 + z4, i3*dct3072 + z2 + z3, i5*dct2053 + z2 + z4, i7*dct0298 + z1 + z3
 }
+
+// sampleLevel is what a sample of the value 0 is stored as.
+const sampleLevel = 128
 
 // inverseDCT transforms the dequantised coefficients of a block, in rows, and writes 8 rows of 8 samples to dst, which
 // are stride apart.
@@ -47,34 +48,44 @@ func inverseDCT(b *[64]int32, dst []byte, stride int) {
 		colShift = dctBits - passBits
 		colRound = 1 << (colShift - 1)
 		rowShift = dctBits + passBits + 3
-		rowRound = 1 << (rowShift - 1)
+		rowRound = 1<<(rowShift-1) + sampleLevel<<rowShift
 	)
 	for x := range 8 {
-		c := b[x : x+57 : x+57]
+		c := (*[57]int32)(b[x:])
 		if c[8]|c[16]|c[24]|c[32]|c[40]|c[48]|c[56] == 0 {
 			v := c[0] << passBits
 			c[0], c[8], c[16], c[24], c[32], c[40], c[48], c[56] = v, v, v, v, v, v, v, v
 			continue
 		}
-		e, o := dct8(c[0], c[8], c[16], c[24], c[32], c[40], c[48], c[56])
-		c[0], c[56] = (e[0]+o[0]+colRound)>>colShift, (e[0]-o[0]+colRound)>>colShift
-		c[8], c[48] = (e[1]+o[1]+colRound)>>colShift, (e[1]-o[1]+colRound)>>colShift
-		c[16], c[40] = (e[2]+o[2]+colRound)>>colShift, (e[2]-o[2]+colRound)>>colShift
-		c[24], c[32] = (e[3]+o[3]+colRound)>>colShift, (e[3]-o[3]+colRound)>>colShift
+		e0, e1, e2, e3 := dctEven(c[0], c[16], c[32], c[48])
+		o0, o1, o2, o3 := dctOdd(c[8], c[24], c[40], c[56])
+		c[0], c[56] = (e0+o0+colRound)>>colShift, (e0-o0+colRound)>>colShift
+		c[8], c[48] = (e1+o1+colRound)>>colShift, (e1-o1+colRound)>>colShift
+		c[16], c[40] = (e2+o2+colRound)>>colShift, (e2-o2+colRound)>>colShift
+		c[24], c[32] = (e3+o3+colRound)>>colShift, (e3-o3+colRound)>>colShift
 	}
-	const level = 128
 	for y := range 8 {
-		r := b[8*y : 8*y+8 : 8*y+8]
-		d := dst[y*stride:][:8:8]
+		r := (*[8]int32)(b[8*y:])
+		d := (*[8]byte)(dst[y*stride:])
 		if r[1]|r[2]|r[3]|r[4]|r[5]|r[6]|r[7] == 0 {
-			v := clamp8((r[0]+1<<(passBits+2))>>(passBits+3) + level)
+			v := clamp8((r[0]+1<<(passBits+2))>>(passBits+3) + sampleLevel)
 			d[0], d[1], d[2], d[3], d[4], d[5], d[6], d[7] = v, v, v, v, v, v, v, v
 			continue
 		}
-		e, o := dct8(r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7])
-		d[0], d[7] = clamp8((e[0]+o[0]+rowRound)>>rowShift+level), clamp8((e[0]-o[0]+rowRound)>>rowShift+level)
-		d[1], d[6] = clamp8((e[1]+o[1]+rowRound)>>rowShift+level), clamp8((e[1]-o[1]+rowRound)>>rowShift+level)
-		d[2], d[5] = clamp8((e[2]+o[2]+rowRound)>>rowShift+level), clamp8((e[2]-o[2]+rowRound)>>rowShift+level)
-		d[3], d[4] = clamp8((e[3]+o[3]+rowRound)>>rowShift+level), clamp8((e[3]-o[3]+rowRound)>>rowShift+level)
+		e0, e1, e2, e3 := dctEven(r[0], r[2], r[4], r[6])
+		o0, o1, o2, o3 := dctOdd(r[1], r[3], r[5], r[7])
+		d[0], d[7] = clamp8((e0+o0+rowRound)>>rowShift), clamp8((e0-o0+rowRound)>>rowShift)
+		d[1], d[6] = clamp8((e1+o1+rowRound)>>rowShift), clamp8((e1-o1+rowRound)>>rowShift)
+		d[2], d[5] = clamp8((e2+o2+rowRound)>>rowShift), clamp8((e2-o2+rowRound)>>rowShift)
+		d[3], d[4] = clamp8((e3+o3+rowRound)>>rowShift), clamp8((e3-o3+rowRound)>>rowShift)
+	}
+}
+
+// flatBlock writes what inverseDCT makes of a block whose first coefficient alone isn't 0.
+func flatBlock(dc int32, dst []byte, stride int) {
+	v := clamp8((dc<<passBits+1<<(passBits+2))>>(passBits+3) + sampleLevel)
+	row := [8]byte{v, v, v, v, v, v, v, v}
+	for y := range 8 {
+		*(*[8]byte)(dst[y*stride:]) = row
 	}
 }

@@ -173,23 +173,42 @@ func (f *jpegFile) dcDelta(h *huffman) int32 {
 // baseline decodes a whole block and transforms it.
 func (f *jpegFile) baseline(c *jpegComponent, bx, by int) {
 	b, q := &f.block, &f.quant[c.quant]
-	*b = [64]int32{}
 	c.prediction += f.dcDelta(c.dcTable)
-	b[0] = c.prediction * q[0]
-	h := c.acTable
-	for k := 1; k < 64; {
-		if f.n < 32 {
+	dst := c.samples[64*by*c.stride+8*bx:]
+	dc := c.prediction * q[0]
+	k := f.coefficientsOf(c.acTable, b, q)
+	if k == 1 {
+		flatBlock(dc, dst, 8*c.stride)
+		return
+	}
+	b[0] = dc
+	inverseDCT(b, dst, 8*c.stride)
+	*b = [64]int32{}
+}
+
+// coefficientsOf decodes all coefficients but the first to b, which is all zeros. It returns 1 if there were none. The
+// state of the bits is kept in variables of its own: this is where the time goes.
+func (f *jpegFile) coefficientsOf(h *huffman, b, q *[64]int32) int {
+	acc, n, k := f.acc, f.n, 1
+	for k < 64 {
+		if n < 32 {
+			f.acc, f.n = acc, n
 			f.fill()
+			acc, n = f.acc, f.n
 		}
-		if e := h.whole[f.acc>>(64-lookBits)]; e != 0 {
+		if e := h.whole[acc>>(64-lookBits)]; e != 0 {
 			k += int(e >> 8 & 15)
-			f.drop(int(e & 255))
+			used := e & 63
+			acc <<= used
+			n -= int(used)
 			b[jpegNatural[k&127]&63] = int32(int16(e>>16)) * q[k&63]
 			k++
 			continue
 		}
-		s := f.decode(h)
-		run, size := s>>4, s&15
+		s, used := h.find(acc)
+		acc <<= used & 63
+		n -= int(used)
+		run, size := s>>4, uint(s&15)
 		if size == 0 {
 			if run != 15 {
 				break
@@ -198,10 +217,14 @@ func (f *jpegFile) baseline(c *jpegComponent, bx, by int) {
 			continue
 		}
 		k += run
-		b[jpegNatural[k]] = extend(f.take(size), size) * q[k&63]
+		v := int32(acc >> ((64 - size) & 63))
+		acc <<= size
+		n -= int(size)
+		b[jpegNatural[k&127]&63] = extend(v, int(size)) * q[k&63]
 		k++
 	}
-	c.store(b, bx, by)
+	f.acc, f.n = acc, n
+	return k
 }
 
 // coefficients returns the block at (bx, by), in zigzag order.

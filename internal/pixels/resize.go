@@ -143,6 +143,10 @@ func (im *Image) resampleRows(h int, f Filter, y0, y1 int) *Image {
 func (im *Image) horizontal(t *taps) *Image {
 	out := newImage(im.Mode, len(t.first), im.Height)
 	c := im.Mode.Channels()
+	var room *pairs
+	if c >= 3 {
+		room = newPairs(im.Width)
+	}
 	for y := range im.Height {
 		src, dst := im.Pix[y*im.Width*c:][:im.Width*c], out.Pix[y*out.Width*c:][:out.Width*c]
 		switch im.Mode {
@@ -153,9 +157,9 @@ func (im *Image) horizontal(t *taps) *Image {
 		case LA:
 			horizontal2(dst, src, t)
 		case RGB:
-			horizontal3(dst, src, t)
+			room.horizontal3(dst, src, t)
 		default:
-			horizontal4(dst, src, t)
+			room.horizontal4(dst, src, t)
 		}
 	}
 	return out
@@ -200,36 +204,62 @@ func horizontal2(dst, src []byte, t *taps) {
 	}
 }
 
-func horizontal3(dst, src []byte, t *taps) {
-	for i := range t.first {
+// pairs is room for a row of pixels as two sums' worth of channels: two 8-bit samples 32 bits apart, so that one
+// multiplication serves both.
+type pairs struct{ a, b []int64 }
+
+func newPairs(width int) *pairs { return &pairs{make([]int64, width), make([]int64, width)} }
+
+// split takes the two sums out of a pair's. The lower one may be negative and has then borrowed from the upper.
+func split(sum int64) (low, high int32) {
+	low = int32(sum)
+	return low, int32((sum - int64(low)) >> 32)
+}
+
+const halves = half + half<<32
+
+func (p *pairs) horizontal3(dst, src []byte, t *taps) {
+	a, b := p.a, p.b[:len(p.a)]
+	for i := range a {
+		s := (*[3]byte)(src)
+		src = src[3:]
+		a[i], b[i] = int64(s[0])|int64(s[1])<<32, int64(s[2])
+	}
+	for i, first := range t.first {
 		k := t.fixed[i*t.width:][:t.size[i]]
-		s := src[3*t.first[i]:][:3*len(k)]
-		a, b, c := int32(half), int32(half), int32(half)
+		pa, pb := a[first:][:len(k)], b[first:][:len(k)]
+		x, y := int64(halves), int64(half)
 		for j, w := range k {
-			p := s[3*j : 3*j+3 : 3*j+3]
-			a += int32(p[0]) * w
-			b += int32(p[1]) * w
-			c += int32(p[2]) * w
+			x += pa[j] * int64(w)
+			y += pb[j] * int64(w)
 		}
-		d := dst[3*i : 3*i+3 : 3*i+3]
-		d[0], d[1], d[2] = clip8(a), clip8(b), clip8(c)
+		d := (*[3]byte)(dst)
+		dst = dst[3:]
+		r, g := split(x)
+		d[0], d[1], d[2] = clip8(r), clip8(g), clip8(int32(y))
 	}
 }
 
-func horizontal4(dst, src []byte, t *taps) {
-	for i := range t.first {
+func (p *pairs) horizontal4(dst, src []byte, t *taps) {
+	a, b := p.a, p.b[:len(p.a)]
+	for i := range a {
+		s := (*[4]byte)(src)
+		src = src[4:]
+		a[i], b[i] = int64(s[0])|int64(s[1])<<32, int64(s[2])|int64(s[3])<<32
+	}
+	for i, first := range t.first {
 		k := t.fixed[i*t.width:][:t.size[i]]
-		s := src[4*t.first[i]:][:4*len(k)]
-		a, b, c, e := int32(half), int32(half), int32(half), int32(half)
+		pa, pb := a[first:][:len(k)], b[first:][:len(k)]
+		x, y := int64(halves), int64(halves)
 		for j, w := range k {
-			p := s[4*j : 4*j+4 : 4*j+4]
-			a += int32(p[0]) * w
-			b += int32(p[1]) * w
-			c += int32(p[2]) * w
-			e += int32(p[3]) * w
+			x += pa[j] * int64(w)
+			y += pb[j] * int64(w)
 		}
-		d := dst[4*i : 4*i+4 : 4*i+4]
-		d[0], d[1], d[2], d[3] = clip8(a), clip8(b), clip8(c), clip8(e)
+		d := (*[4]byte)(dst)
+		dst = dst[4:]
+		r, g := split(x)
+		u, v := split(y)
+		d[0], d[1], d[2], d[3] = clip8(r), clip8(g), clip8(u), clip8(v)
 	}
 }
 

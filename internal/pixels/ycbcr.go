@@ -55,11 +55,10 @@ type upsampler struct {
 	p    plane
 	h, v int
 	buf  []byte
-	sums []int32
 }
 
 func newUpsampler(p plane, h, v int) *upsampler {
-	return &upsampler{p: p, h: h, v: v, buf: make([]byte, p.width*h), sums: make([]int32, p.width)}
+	return &upsampler{p: p, h: h, v: v, buf: make([]byte, p.width*h)}
 }
 
 // minFancyWidth is the narrowest plane that libjpeg interpolates across.
@@ -74,13 +73,7 @@ func (u *upsampler) row(y int) []byte {
 	case u.h == 2 && u.v == 1 && u.p.width >= minFancyWidth:
 		fancyH2V1(u.buf, in)
 	case u.h == 2 && u.v == 2 && u.p.width >= minFancyWidth:
-		for i, near := range in {
-			u.sums[i] = 3 * int32(near)
-		}
-		for i, far := range u.p.row(u.neighbour(y)) {
-			u.sums[i] += int32(far)
-		}
-		fancyH2(u.buf, u.sums)
+		fancyH2V2(u.buf, in, u.p.row(u.neighbour(y)))
 	case u.h == 1 && u.v == 2:
 		bias := int32(1 + y%2)
 		far := u.p.row(u.neighbour(y))
@@ -113,15 +106,22 @@ func fancyH2V1(out, in []byte) {
 	}
 }
 
-// fancyH2 doubles a row of column sums, which are four times the samples.
-func fancyH2(out []byte, sums []int32) {
-	n := len(sums)
-	out[0], out[2*n-1] = byte((4*sums[0]+8)>>4), byte((4*sums[n-1]+7)>>4)
+// fancyH2V2 doubles a row by the same filter, of the sums of each column's nearer and further sample. Four times a sum
+// over 16 is the sample.
+func fancyH2V2(out, near, far []byte) {
+	n := len(near)
+	far = far[:n]
+	last := 3*uint32(near[0]) + uint32(far[0])
+	out[0] = byte((4*last + 8) >> 4)
+	o := out[1:]
 	for i := 1; i < n; i++ {
-		a, b := sums[i-1], sums[i]
-		out[2*i-1] = byte((3*a + b + 7) >> 4)
-		out[2*i] = byte((3*b + a + 8) >> 4)
+		sum := 3*uint32(near[i]) + uint32(far[i])
+		p := (*[2]byte)(o)
+		p[0], p[1] = byte((3*last+sum+7)>>4), byte((3*sum+last+8)>>4)
+		o = o[2:]
+		last = sum
 	}
+	out[2*n-1] = byte((4*last + 7) >> 4)
 }
 
 // yccTables are the products of the conversion from Y, Cb, Cr to R, G, B: full-range BT.601 in 16-bit fixed point.
@@ -154,7 +154,8 @@ func (t *yccTables) row(dst, y, cb, cr []byte) {
 	cb, cr = cb[:len(y)], cr[:len(y)]
 	for i, v := range y {
 		l, b, r := int32(v), cb[i], cr[i]
-		d := dst[3*i : 3*i+3 : 3*i+3]
+		d := (*[3]byte)(dst)
+		dst = dst[3:]
 		d[0] = clamp8(l + t.crR[r])
 		d[1] = clamp8(l + (t.cbG[b]+t.crG[r])>>16)
 		d[2] = clamp8(l + t.cbB[b])
