@@ -15,6 +15,11 @@ func (f *jpegFile) scan(body []byte) error {
 	if f.scans++; f.scans > maxScans {
 		return errors.New("the file has more than 500 scans")
 	}
+	if f.scans == 1 && (f.dc[0] == nil || f.dc[1] == nil || f.ac[0] == nil || f.ac[1] == nil) {
+		if err := f.standardTables(); err != nil {
+			return err
+		}
+	}
 	if len(body) < 1 || body[0] < 1 || body[0] > 4 || len(body) != 4+2*int(body[0]) {
 		return errScan
 	}
