@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
-	"hash"
 	"math"
 	"os"
 	"path/filepath"
@@ -54,7 +53,7 @@ func decodeFile(t *testing.T, path string) (*pixels.Image, error) {
 // resizedSum is the sum over copies of every size by every filter, in the order of the golden script.
 func resizedSum(t *testing.T, im *pixels.Image, sizes [][2]int) string {
 	t.Helper()
-	var h hash.Hash = sha256.New()
+	h := sha256.New()
 	for _, s := range sizes {
 		for f := pixels.Nearest; f <= pixels.Hamming; f++ {
 			out, err := im.Resize(s[0], s[1], f)

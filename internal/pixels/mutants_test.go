@@ -84,7 +84,7 @@ func TestMutantsNeverEndTheProcess(t *testing.T) {
 	r := rand.New(rand.NewPCG(seed, seed))
 	limits := pixels.Limits{MaxPixels: 1 << 20, MaxSide: 4096}
 	accepted := 0
-	n := mutants(t, 10000)
+	n := mutants(t, 6000)
 	for i := range n {
 		data := mutate(r, seeds[i%len(seeds)])
 		start := time.Now()

@@ -140,7 +140,7 @@ func (p tiffPiece) unpack(raw []byte, rows, depth int, f *tiffFile) ([]byte, err
 	// Room grows with what the data really holds, so that a small file cannot claim much memory.
 	data, err := io.ReadAll(io.LimitReader(r, int64(size)))
 	if len(data) < size {
-		if err == nil || err == io.ErrUnexpectedEOF {
+		if err == nil || errors.Is(err, io.ErrUnexpectedEOF) {
 			err = errTruncated
 		}
 		return nil, err
