@@ -263,7 +263,7 @@ def make_gif(put):
     put("two_frames.gif", gif([gif_frame(a), gif_frame(a[:9, :9], 4, 4, palette=pal2)], W, H, pal))
     put("no_trailer.gif", gif([gif_frame(a)], W, H, pal, tail=b""))
     b = io.BytesIO()
-    scene(200, 150).quantize(256).save(b, "GIF")
+    scene(120, 90).quantize(256).save(b, "GIF")
     put("full_table.gif", b.getvalue())
 
 
@@ -319,6 +319,15 @@ def make_bmp(put):
                                masks=struct.pack("<III", 0xFF0000, 0xFF00, 0xFF)))
     put("rgb32_masks_high.bmp", bmp(32, bmp_rows(bgra, 32), W, H, compression=3,
                                     masks=struct.pack("<III", 0xFF000000, 0xFF0000, 0xFF00)))
+    for i, m in enumerate([(0xFF000000, 0xFF0000, 0xFF00, 0), (0xFF000000, 0xFF00, 0xFF, 0),
+                           (0xFF000000, 0xFF0000, 0xFF00, 0xFF), (0xFF000000, 0xFF00, 0xFF, 0xFF0000), (0, 0, 0, 0),
+                           (0xFF0000, 0xFF00, 0xFF, 0)]):
+        put(f"masks_{i}.bmp", bmp(32, bmp_rows(bgra[:9, :11], 32), 11, 9, header=56, compression=3,
+                                  masks=struct.pack("<IIII", *m)))
+    put("masks_24.bmp", bmp(24, bmp_rows(rgb[:9, :11], 24), 11, 9, header=108, compression=3,
+                            masks=struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0)))
+    put("masks_16_odd.bmp", bmp(16, bytes(12 * 9 * 2), 11, 9, header=108, compression=3,
+                                masks=struct.pack("<IIII", 0xF000, 0xF00, 0xF0, 0)))
     put("masks_odd.bmp", bmp(32, bmp_rows(bgra, 32), W, H, compression=3,
                              masks=struct.pack("<III", 0xFF00, 0xFF, 0xFF0000)))
     v = rng.randint(0, 65536, (H, W)).astype("<u2")
@@ -356,7 +365,7 @@ def make_tiff(put):
     save("cmyk.tiff", rgb.convert("CMYK"))
     save("cmyk_lzw.tiff", rgb.convert("CMYK"), compression="tiff_lzw")
     save("predictor.tiff", rgb, compression="tiff_lzw", tiffinfo={317: 2})
-    save("strips.tiff", scene(100, 90), compression="tiff_lzw", tiffinfo={278: 7})
+    save("strips.tiff", scene(60, 50), compression="tiff_lzw", tiffinfo={278: 7})
     save("two_pages.tiff", rgb, save_all=True, append_images=[grey])
     for o in range(1, 9):
         save(f"orientation{o}.tiff", scene(11, 7), tiffinfo={274: o})
