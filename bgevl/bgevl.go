@@ -83,7 +83,7 @@ func Open(path string, o *Options) (*Embedder, error) {
 	}
 	f, err := gguf.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("bgevl: open %s: %w", path, err)
+		return nil, fmt.Errorf("bgevl: %w", err) // names the path itself
 	}
 	l := &loader{maxBytes: opt.MaxImageBytes, large: semaphore.NewWeighted(1),
 		limits: pixels.Limits{MaxPixels: opt.MaxPixels, MaxSide: opt.MaxSide}}
