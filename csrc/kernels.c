@@ -13,9 +13,14 @@ typedef struct candidate {
 // Fastest first. A name may stand more than once: the first that the machine can run is meant.
 static const candidate candidates[] = {
 #if defined(__x86_64__)
+    {"avx512", &bge_kernels_avx512bf16, BGE_CPU_AVX512 | BGE_CPU_AVX512BF16},
+    {"avx512", &bge_kernels_avx512, BGE_CPU_AVX512},
     {"avxvnni", &bge_kernels_avxvnni, BGE_CPU_AVX2 | BGE_CPU_AVXVNNI},
     {"avx2", &bge_kernels_avx2, BGE_CPU_AVX2},
+#elif defined(__aarch64__)
+    {"neon", &bge_kernels_neon, BGE_CPU_NEON},
 #endif
+    {"portable", &bge_kernels_portable, 0},
     {"ref", &bge_kernels_ref, 0},
 };
 enum { N_CANDIDATES = sizeof candidates / sizeof candidates[0] };

@@ -115,6 +115,7 @@ static const bge_simd simd = {
     .gemm = {&gemms_f32, &gemms_f16, &gemms_bf16, NULL},
     .widen = widen_f16,
     .widen_pairs = widen_bf16_pairs,
+    .to_bf16 = round_to_bf16,
     .finish = finish,
     .softmax = softmax,
 };

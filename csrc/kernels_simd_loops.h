@@ -5,8 +5,8 @@
 //   MR, NV, WIDE      rows of a full tile, vectors in a panel, vectors in the widest tile
 //   VL, vf            floats in a vector, and its type
 //   v_zero v_set1 v_load v_store v_add v_sub v_mul v_div v_fma (a * b + c) v_sum (of all lanes)
-//   v_max v_min       returning b where a or b is NaN
-//   v_exp2            2^x, rounded to about 1 ulp, at least 0 and NaN for NaN
+//   v_max             returning b where b is NaN
+//   v_exp2            2^x to about 1 ulp, next to 0 for -infinity and NaN for NaN
 //   v_load_f16        widens VL values of f16
 //   v_even v_odd      the first and second value of each of VL pairs of bf16, widened
 //   v_not_negative    a where x >= 0, else b
@@ -26,11 +26,13 @@ INLINE void tile_begin(const bge_tile *t, const int rows, const int vectors, vf 
 }
 
 INLINE void tile_end(const bge_tile *t, const int rows, const int vectors, vf c[MR][WIDE]) {
+    float *to = t->c; // copies, since a store might change *t for all the compiler knows
+    const int64_t c_row = t->c_row, c_panel = t->c_panel;
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 16
         for (int v = 0; v < vectors; v++)
-            v_store(t->c + i * t->c_row + v / NV * t->c_panel + v % NV * VL, c[i][v]);
+            v_store(to + i * c_row + v / NV * c_panel + v % NV * VL, c[i][v]);
 }
 
 // c += a[rows] x b, one term of the sums.
@@ -89,7 +91,8 @@ INLINE void gemm_bf16(const bge_tile *t, const int rows, const int panels) {
         for (int v = 0; v < vectors; v++)
             w[v] = v_even((const uint16_t *)(b + v / NV * b_panel) + v % NV * VL * 2);
         tile_step(rows, vectors, a, a_row, w, c);
-        if (l + 1 == t->n) break; // an odd sum
+        if (l + 1 == t->n)
+            break; // an odd sum
 #pragma GCC unroll 16
         for (int v = 0; v < vectors; v++)
             w[v] = v_odd((const uint16_t *)(b + v / NV * b_panel) + v % NV * VL * 2);
@@ -100,8 +103,9 @@ INLINE void gemm_bf16(const bge_tile *t, const int rows, const int panels) {
 
 // One function per shape, since registers cannot be indexed.
 #define GEMM(kind, rows, panels)                                                                                       \
-    static SIMD void gemm_##kind##_##rows##x##panels(const bge_tile *t) { gemm_##kind(t, rows, panels); }
-#define GEMM_ENTRY(kind, rows) [rows] = gemm_##kind##_##rows##x1
+    static SIMD void gemm_##kind##_##rows##x##panels(const bge_tile *t) {                                              \
+        gemm_##kind(t, rows, panels);                                                                                  \
+    }
 
 // ---- widening ----
 
@@ -119,6 +123,11 @@ static SIMD void widen_bf16_pairs(const uint16_t *src, int64_t n, float *dst) {
         }
 }
 
+static SIMD void round_to_bf16(const float *src, int64_t n, uint16_t *dst) {
+    for (int64_t i = 0; i < n; i++)
+        dst[i] = bge_float_to_bf16(src[i]);
+}
+
 // ---- activations ----
 
 static const float log2_e = 1.44269504f;
@@ -131,7 +140,7 @@ INLINE vf sigmoid_times(vf x, float slope) {
 // x * (1 + erf(x / sqrt 2)) / 2 by erfc(z) = exp(-z^2) t q(t), t = 1 / (1 + 0.4 z), z = |x| / sqrt 2 <= 9.5; q is a fit
 // with a relative error of 6e-8. The side of erfc is kept for negative x, so nothing cancels there.
 INLINE vf gelu(vf x) {
-    static const float q[9] = {0.225626305f, 0.226575702f, 0.200958595f,  0.196962968f, 0.0715084597f,
+    static const float q[9] = {0.225626305f, 0.226575702f,  0.200958595f, 0.196962968f, 0.0715084597f,
                                0.099729374f, 0.0738423243f, -0.13547108f, 0.0402675159f};
     const vf size = v_not_negative(x, x, v_sub(v_zero(), x)); // |x|, and NaN for NaN
     const vf z = v_mul(size, v_set1(0.707106781f));
@@ -163,9 +172,11 @@ INLINE void finish_row(const float *c, const float *bias, const float *residual,
 #pragma GCC unroll 16
     for (int v = 0; v < PANEL; v += VL) {
         vf x = v_load(c + v);
-        if (bias) x = v_add(x, v_load(bias + v));
+        if (bias)
+            x = v_add(x, v_load(bias + v));
         x = activate(x, act);
-        if (residual) x = v_add(x, v_load(residual + v));
+        if (residual)
+            x = v_add(x, v_load(residual + v));
         v_store(y + v, x);
     }
 }
@@ -174,9 +185,11 @@ INLINE void finish_row(const float *c, const float *bias, const float *residual,
 static SIMD __attribute__((noinline)) void finish_part(const bge_finish *f) {
     const size_t size = (size_t)f->cols * sizeof(float);
     float bias[PANEL] = {0}, residual[PANEL] = {0}, y[PANEL];
-    if (f->bias) memcpy(bias, f->bias, size);
+    if (f->bias)
+        memcpy(bias, f->bias, size);
     for (int64_t i = 0; i < f->rows; i++) {
-        if (f->residual) memcpy(residual, f->residual + i * f->residual_stride, size);
+        if (f->residual)
+            memcpy(residual, f->residual + i * f->residual_stride, size);
         finish_row(f->c + i * PANEL, bias, residual, y, f->act);
         memcpy(f->y + i * f->y_stride, y, size);
     }
@@ -224,7 +237,8 @@ static SIMD int softmax(const bge_softmax *s) {
         vf sum = v_mul(v_load(s->sum + v), rescale);
         for (int64_t j = 0; j < s->keys; j++) {
             vf p = v_exp2(v_sub(v_load(s->s + j * PANEL + v), max));
-            if (limit) p = v_below(limit, (int32_t)j, p, v_zero());
+            if (limit)
+                p = v_below(limit, (int32_t)j, p, v_zero());
             v_store(s->s + j * PANEL + v, p);
             sum = v_add(sum, p);
         }
