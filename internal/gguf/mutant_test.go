@@ -222,28 +222,17 @@ func mutantChild(t *testing.T) {
 	count, err := strconv.Atoi(os.Getenv(envChild))
 	require.NoError(t, err)
 	limitMemory(t)
-	var current, since atomic.Int64
-	since.Store(time.Now().UnixNano())
-	go watch(&current, &since)
+	var current atomic.Int64
+	go watch(&current)
 	path := filepath.Join(t.TempDir(), "mutant.gguf")
 	accepted := 0
 	for i := range count {
 		current.Store(int64(i))
-		since.Store(time.Now().UnixNano())
-		b := mutate(uint64(i))
-		f, err := gguf.Parse(bytes.NewReader(b), int64(len(b)))
-		if i%16 == 0 { // through the mapping
-			require.NoError(t, os.WriteFile(path, b, 0o600))
-			g, oerr := gguf.Open(path)
-			require.Equal(t, err == nil, oerr == nil, "mutant %d: Parse says %v, Open %v", i, err, oerr)
-			if oerr == nil {
-				require.NoError(t, exercise(g), "mutant %d", i)
-				require.NoError(t, g.Close())
-			}
-		}
-		if err == nil {
+		ok := false
+		took := fastest(func() { ok = runMutant(t, i, path) })
+		require.Less(t, took, maxParseTime, "mutant %d", i)
+		if ok {
 			accepted++
-			require.NoError(t, exercise(f), "mutant %d", i)
 		}
 	}
 	t.Logf("%d mutants, %d accepted", count, accepted)
@@ -251,13 +240,49 @@ func mutantChild(t *testing.T) {
 	require.Less(t, accepted, count/2, "hardly a mutant is malformed")
 }
 
-// watch ends the process with a mutant's number when that takes more than a second.
-func watch(current, since *atomic.Int64) {
-	for {
-		time.Sleep(100 * time.Millisecond)
-		if d := time.Since(time.Unix(0, since.Load())); d > maxParseTime {
-			fmt.Printf("mutant %d hangs: %v\n", current.Load(), d)
+// runMutant reports whether the mutant was accepted, after using all of it.
+func runMutant(t *testing.T, i int, path string) bool {
+	b := mutate(uint64(i))
+	f, err := gguf.Parse(bytes.NewReader(b), int64(len(b)))
+	if i%16 == 0 { // through the mapping
+		require.NoError(t, os.WriteFile(path, b, 0o600))
+		g, oerr := gguf.Open(path)
+		require.Equal(t, err == nil, oerr == nil, "mutant %d: Parse says %v, Open %v", i, err, oerr)
+		if oerr == nil {
+			require.NoError(t, exercise(g), "mutant %d", i)
+			require.NoError(t, g.Close())
+		}
+	}
+	if err == nil {
+		require.NoError(t, exercise(f), "mutant %d", i)
+	}
+	return err == nil
+}
+
+// fastest returns how long f takes. Where that is too long it tries twice more: on a busy machine a process may have
+// to wait, but what f does wrong it does each time.
+func fastest(f func()) time.Duration {
+	least := time.Duration(math.MaxInt64)
+	for range 3 {
+		start := time.Now()
+		f()
+		if least = min(least, time.Since(start)); least < maxParseTime {
+			break
+		}
+	}
+	return least
+}
+
+// watch ends the process with a mutant's number when that never ends.
+func watch(current *atomic.Int64) {
+	const patience = time.Minute
+	for last := int64(-1); ; {
+		i := current.Load()
+		if i == last {
+			fmt.Printf("mutant %d hangs\n", i)
 			os.Exit(3)
 		}
+		last = i
+		time.Sleep(patience)
 	}
 }
