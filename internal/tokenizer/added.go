@@ -2,7 +2,7 @@ package tokenizer
 
 import (
 	"fmt"
-	"unicode"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -185,10 +185,10 @@ func wordAfter(s string) bool {
 	return size > 0 && isWord(r)
 }
 
-// isWord is \w of the reference's Rust regular expressions.
+// isWord is \w of the reference's regular expressions for added tokens.
 func isWord(r rune) bool {
-	return unicode.In(r, unicode.L, unicode.M, unicode.Nd, unicode.Nl, unicode.Pc, unicode.Other_Alphabetic,
-		unicode.Join_Control)
+	_, found := slices.BinarySearchFunc(words[:], r, func(x [2]rune, r rune) int { return compareRange(x[0], x[1], r) })
+	return found
 }
 
 // trimRight returns the length of s without the white space at its end.

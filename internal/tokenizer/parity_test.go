@@ -99,6 +99,9 @@ func requireParity(t *testing.T, tok Tokenizer, golden string) {
 	decoded := sha256.New()
 	different := 0
 	for i := range textCount {
+		if raceEnabled && i%20 != 0 {
+			continue
+		}
 		text := a.text(uint64(i))
 		ids := tok.Encode(text)
 		var packed []byte
@@ -114,13 +117,18 @@ func requireParity(t *testing.T, tok Tokenizer, golden string) {
 		require.NoError(t, err)
 	}
 	require.Zero(t, different, "of %d texts", textCount)
+	if raceEnabled {
+		return // the hash is over all texts
+	}
 	want, err := os.ReadFile(filepath.Join("testdata", golden+".decoded"))
 	require.NoError(t, err)
 	require.Equal(t, strings.TrimSpace(string(want)), hex.EncodeToString(decoded.Sum(nil)), "decoded texts")
 }
 
 func TestParityOfSmallVocabularies(t *testing.T) {
-	for _, name := range []string{"small-clip", "small-mistral", "small-mistral-first"} {
+	for _, name := range []string{
+		"small-clip", "small-mistral", "small-mistral-first", "small-clip-options", "small-mistral-options",
+	} {
 		t.Run(name, func(t *testing.T) {
 			requireParity(t, checkpointTokenizer(t, filepath.Join("testdata", name)), name)
 		})

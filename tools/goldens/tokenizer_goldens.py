@@ -101,6 +101,23 @@ def learn_mistral(folder, legacy):
     return AutoTokenizer.from_pretrained(folder)
 
 
+def with_options(name):
+    """A small tokenizer with added tokens of every kind."""
+    tok = AutoTokenizer.from_pretrained(T.TESTDATA / name)
+    token = lambda content, **o: AddedToken(content, **{"normalized": False, **o})
+    tok.add_tokens([
+        token("cat", single_word=True, normalized=True), token("The", single_word=True), token("dog", lstrip=True),
+        token("_", rstrip=True), token("[INST]", lstrip=True, rstrip=True), token("'s", normalized=True),
+        token("'", single_word=True, lstrip=True, rstrip=True), token("e\u0301", normalized=True), token("É", normalized=True),
+        token("--", rstrip=True), token("---"), token("犬", single_word=True), token(" x", lstrip=True), token("1", single_word=True),
+        token("!", lstrip=True, normalized=True), token("!!", rstrip=True, normalized=True)])
+    folder = T.TESTDATA / (name + "-options")
+    folder.mkdir(exist_ok=True)
+    file = str(folder / "tokenizer.json")
+    tok.backend_tokenizer.save(file, pretty=False)
+    return type(tok)(tokenizer_file=file)  # the file lists added tokens by id, and the first of two counts
+
+
 def main():
     texts = T.texts()
     checkpoints = pathlib.Path(sys.argv[1])
@@ -109,6 +126,8 @@ def main():
     tokenizers["small-clip"] = learn_clip(T.TESTDATA / "small-clip")
     tokenizers["small-mistral"] = learn_mistral(T.TESTDATA / "small-mistral", True)
     tokenizers["small-mistral-first"] = learn_mistral(T.TESTDATA / "small-mistral-first", False)
+    for name in ("small-clip", "small-mistral"):
+        tokenizers[name + "-options"] = with_options(name)
     for name, tok in tokenizers.items():
         assert tok.is_fast
         sums = bytearray()

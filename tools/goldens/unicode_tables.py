@@ -34,6 +34,12 @@ def matching(pattern):
     return ranges(c for c in CODES if split.pre_tokenize_str(chr(c)))
 
 
+def words():
+    """What another engine of regular expressions, that of added tokens, calls \\w."""
+    split = pre_tokenizers.Whitespace()  # \w+ or a run of neither \w nor \s
+    return ranges(c for c in CODES if [p for p, _ in split.pre_tokenize_str("a" + chr(c))] == ["a" + chr(c)])
+
+
 def lower_runs():
     """Greedy runs of (first, last, stride, delta)."""
     runs = []
@@ -126,6 +132,8 @@ def class_tables():
     print("// letters and numbers are the ranges that the reference's regular expressions call \\p{L} and \\p{N}.")
     emit("var letters = [...][2]rune", ["{%s, %s}" % (h(a), h(b)) for a, b in matching(r"\p{L}")])
     emit("var numbers = [...][2]rune", ["{%s, %s}" % (h(a), h(b)) for a, b in matching(r"\p{N}")])
+    print("// words are the ranges that the reference's other regular expressions, those of added tokens, call \\w.")
+    emit("var words = [...][2]rune", ["{%s, %s}" % (h(a), h(b)) for a, b in words()])
     print("// lowerRuns are runs of characters, every stride-th of which becomes itself plus delta in lower case.")
     emit("var lowerRuns = [...]lowerRun", ["{%s, %s, %d, %d}" % (h(a), h(b), s, d) for a, b, s, d in lower_runs()])
     print("// classRuns are the runs of characters with a canonical combining class other than 0.")
