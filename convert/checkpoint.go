@@ -23,7 +23,8 @@ type checkpoint struct {
 	dir          string
 	config       []byte
 	preprocessor []byte
-	tokenizer    []byte // the text of tokenizer.json, made from older files if need be
+	tokenizer    []byte          // the text of tokenizer.json, made from older files if need be
+	keys         []tokenizer.Key // the same in GGUF's own keys, for other programs
 	weights      *safetensors.Checkpoint
 }
 
@@ -49,10 +50,7 @@ func openCheckpoint(dir string) (*checkpoint, error) {
 		return nil, err
 	}
 	if c.tokenizer, err = tokenizer.CheckpointJSON(dir); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("%w: download the whole checkpoint", err)
-		}
-		return nil, err
+		return nil, fmt.Errorf("%w; download the whole checkpoint", err)
 	}
 	if err := checkWeightFiles(dir); err != nil {
 		return nil, err
@@ -147,7 +145,7 @@ func plan(have []safetensors.Tensor, want []expected, s scheme) ([]job, error) {
 			faults.add("has the wrong element type", fmt.Sprintf("%s: %v", e.hub, err))
 			continue
 		}
-		typ, wanted := s.pick(e.role, e.layer, e.layers, e.row())
+		typ, wanted := s.pick(e)
 		jobs = append(jobs, job{expected: e, source: t, from: from, typ: typ, wanted: wanted})
 	}
 	for name := range byName {

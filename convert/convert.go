@@ -153,7 +153,12 @@ func (c *checkpoint) clipConfig() (*clipConfig, error) {
 		return nil, fmt.Errorf("the tokenizer has %d tokens and config.json's text tower knows %d: they are of different models",
 			n, config.vocab)
 	}
-	return config, nil
+	special, err := tokenizer.ReadSpecial(c.dir)
+	if err != nil {
+		return nil, err
+	}
+	c.keys, err = tokenizer.GGUFKeys(tok, tokenizer.KeysOptions{Special: special})
+	return config, err
 }
 
 func (r *Result) count(jobs []job) {

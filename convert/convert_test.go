@@ -182,9 +182,42 @@ func TestMetadata(t *testing.T) {
 	std, err := f.Floats("clip.vision.image_std")
 	require.NoError(t, err)
 	require.InDeltaSlice(t, []float64{0.26862954, 0.26130258, 0.27577711}, std, 1e-7)
-	tok, err := tokenizer.FromJSON([]byte(str("tokenizer.huggingface.json")))
+}
+
+// The tokenizer is there twice: in the checkpoint's words and in those of other programs.
+func TestTokenizerMetadata(t *testing.T) {
+	f, _ := toGGUF(t, newCheckpoint(t, small()), nil)
+	text, err := f.String("tokenizer.huggingface.json")
+	require.NoError(t, err)
+	tok, err := tokenizer.FromJSON([]byte(text))
 	require.NoError(t, err)
 	require.Equal(t, 914, tok.VocabSize())
+	for key, want := range map[string]string{"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "clip"} {
+		got, err := f.String(key)
+		require.NoError(t, err)
+		require.Equal(t, want, got, key)
+	}
+	tokens, err := f.Strings("tokenizer.ggml.tokens")
+	require.NoError(t, err)
+	require.Len(t, tokens, 914)
+	num := func(which string) uint64 {
+		id, err := f.Uint("tokenizer.ggml." + which + "_token_id")
+		require.NoError(t, err)
+		return id
+	}
+	require.Equal(t, "<|endoftext|>", tokens[num("eos")])
+	require.Equal(t, "<|startoftext|>", tokens[num("bos")])
+	require.Equal(t, "<|endoftext|>", tokens[num("padding")])
+	merges, err := f.Strings("tokenizer.ggml.merges")
+	require.NoError(t, err)
+	require.Len(t, merges, 400)
+	types, err := f.Ints("tokenizer.ggml.token_type")
+	require.NoError(t, err)
+	require.Len(t, types, 914)
+	again, err := tokenizer.FromGGUF(f)
+	require.NoError(t, err)
+	const caption = "A photo of the dog: 世界!"
+	require.Equal(t, tok.Encode(caption), again.Encode(caption))
 }
 
 // The file depends on the weights and the options alone: not on threads, shards or where the checkpoint lies.

@@ -81,7 +81,7 @@ func TestRefusesFiles(t *testing.T) {
 	}{
 		"no config":       {remove("config.json"), []string{"config.json", "download the whole checkpoint"}},
 		"no preprocessor": {remove("preprocessor_config.json"), []string{"preprocessor_config.json", "how images are prepared"}},
-		"no tokenizer":    {remove("vocab.json", "merges.txt"), []string{"want tokenizer.json, or vocab.json and merges.txt", "download"}},
+		"no tokenizer":    {remove("vocab.json", "merges.txt"), []string{"want tokenizer.json, vocab.json with merges.txt", "download the whole checkpoint"}},
 		"no merges":       {remove("merges.txt"), []string{"merges.txt"}},
 		"no weights": {remove("model.safetensors"),
 			[]string{"neither model.safetensors nor model.safetensors.index.json is there"}},

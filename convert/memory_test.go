@@ -56,8 +56,12 @@ func TestMemory(t *testing.T) {
 		t.Skip("-short: converting 2 GB takes seconds")
 	}
 	dir := newCheckpoint(t, randmodel.Spec{})
-	const vocab, width = 1 << 20, 512
-	growTokenTable(t, dir, vocab, width)
+	vocab, bound := int64(1<<20), maxPeakKB
+	if raceDetector {
+		// Every chunk under way is touched by a tenth of that as well, and the detector shadows what Go touches.
+		vocab, bound = vocab/8, 2*maxPeakKB
+	}
+	growTokenTable(t, dir, vocab, 512)
 	out := filepath.Join(t.TempDir(), "model.gguf")
 	text, err := child(t, dir, out, "q4_0").CombinedOutput()
 	require.NoError(t, err, string(text))
@@ -65,7 +69,7 @@ func TestMemory(t *testing.T) {
 	_, err = fmt.Sscanf(string(text), "VmHWM: %d kB", &peak)
 	require.NoError(t, err, string(text))
 	t.Logf("peak %d kB", peak)
-	require.Less(t, peak, maxPeakKB)
+	require.Less(t, peak, bound)
 }
 
 // child returns a command that converts in a process of its own.
@@ -122,5 +126,5 @@ func growTokenTable(t *testing.T, dir string, vocab, width int64) {
 	require.NoError(t, err)
 	require.NoError(t, file.Truncate(info.Size()+size))
 	require.NoError(t, file.Close())
-	require.Greater(t, size, int64(2e9))
+	require.Greater(t, size, vocab*width*4)
 }

@@ -15,7 +15,7 @@ const (
 	quantizationVersion = 2
 )
 
-// setCLIP announces the metadata of a CLIP file, all but the tokenizer's keys.
+// setCLIP announces the metadata of a CLIP file.
 func setCLIP(w *gguf.Writer, c *clipConfig, src *checkpoint, s scheme, name, fingerprint string) error {
 	w.SetString("general.architecture", "clip")
 	w.SetString("general.name", name)
@@ -50,6 +50,9 @@ func setCLIP(w *gguf.Writer, c *clipConfig, src *checkpoint, s scheme, name, fin
 		w.SetFloat32("bgevl.logit_scale", scale)
 	}
 	w.SetString("tokenizer.huggingface.json", string(src.tokenizer))
+	for _, k := range src.keys {
+		w.Set(k.Name, k.Value)
+	}
 	return nil
 }
 

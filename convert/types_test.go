@@ -49,76 +49,110 @@ func TestFindSchemeRefuses(t *testing.T) {
 	}
 }
 
-// The policy, weight by weight, in 16 layers.
+// pickCase is a weight in a model of 16 layers and the type that it should get.
+type pickCase struct {
+	scheme string
+	role   role
+	layer  int
+	row    int64
+	want   gguf.Type
+	text   bool // of the text tower
+}
+
+// The policy, weight by weight.
 func TestPick(t *testing.T) {
-	for _, c := range []struct {
-		scheme string
-		role   role
-		layer  int
-		row    int64
-		want   gguf.Type
-	}{
-		{"f32", roleQuery, 0, 512, gguf.F32},
-		{"f32", rolePatches, 0, 16, gguf.F32},
-		{"f16", roleQuery, 0, 512, gguf.F16},
-		{"f16", roleTokens, 0, 512, gguf.F16},
-		{"f16", rolePatches, 0, 16, gguf.F16},
-		{"f16", roleVector, 0, 512, gguf.F32},
-		{"f16", rolePositions, 0, 512, gguf.F32},
-		{"bf16", roleQuery, 0, 512, gguf.BF16},
-		{"bf16", rolePatches, 0, 16, gguf.F32},
-		{"q8_0", roleUp, 0, 512, gguf.Q8_0},
-		{"q8_0", roleTokens, 0, 512, gguf.Q8_0},
-		{"q8_0", roleVector, 0, 512, gguf.F32},
-		{"q8_0", rolePatches, 0, 32, gguf.F16},
-		{"q4_k", roleValue, 0, 512, gguf.Q4_K},
-		{"q4_k", roleDown, 0, 512, gguf.Q4_K},
-		{"q4_k", roleProjection, 0, 512, gguf.Q4_K},
-		// More bits: layers 0, 1 and 14, 15, and every third between.
-		{"q4_k_m", roleValue, 0, 512, gguf.Q6_K},
-		{"q4_k_m", roleValue, 1, 512, gguf.Q6_K},
-		{"q4_k_m", roleValue, 2, 512, gguf.Q4_K},
-		{"q4_k_m", roleValue, 3, 512, gguf.Q4_K},
-		{"q4_k_m", roleValue, 4, 512, gguf.Q6_K},
-		{"q4_k_m", roleDown, 4, 2048, gguf.Q6_K},
-		{"q4_k_m", roleDown, 5, 2048, gguf.Q4_K},
-		{"q4_k_m", roleDown, 15, 2048, gguf.Q6_K},
-		{"q4_k_m", roleQuery, 0, 512, gguf.Q4_K},
-		{"q4_k_m", roleUp, 0, 512, gguf.Q4_K},
-		{"q4_k_m", roleAttnOut, 0, 512, gguf.Q4_K},
-		{"q4_k_m", roleTokens, 0, 512, gguf.Q6_K},
-		{"q4_k_m", roleProjection, 0, 512, gguf.Q8_0},
-		{"q5_k_m", roleValue, 0, 512, gguf.Q6_K},
-		{"q5_k_m", roleUp, 0, 512, gguf.Q5_K},
-		{"q4_k_s", roleValue, 3, 512, gguf.Q5_K},
-		{"q4_k_s", roleValue, 4, 512, gguf.Q4_K},
-		{"q4_k_s", roleDown, 1, 512, gguf.Q5_K},
-		{"q4_k_s", roleDown, 2, 512, gguf.Q4_K},
-		{"q3_k_m", roleValue, 1, 512, gguf.Q5_K},
-		{"q3_k_m", roleValue, 2, 512, gguf.Q4_K},
-		{"q3_k_m", roleDown, 1, 512, gguf.Q5_K},
-		{"q3_k_m", roleDown, 2, 512, gguf.Q4_K},
-		{"q3_k_m", roleAttnOut, 9, 512, gguf.Q4_K},
-		{"q3_k_m", roleKey, 0, 512, gguf.Q3_K},
-		// Rows of other lengths.
-		{"q4_k", roleQuery, 0, 96, gguf.Q5_0},
-		{"q5_k", roleQuery, 0, 96, gguf.Q5_1},
-		{"q6_k", roleQuery, 0, 96, gguf.Q8_0},
-		{"q3_k", roleQuery, 0, 96, gguf.IQ4NL},
-		{"q2_k", roleQuery, 0, 128, gguf.IQ4NL},
-		{"iq4_xs", roleQuery, 0, 128, gguf.IQ4NL},
-		{"tq2_0", roleQuery, 0, 128, gguf.Q4_0},
-		{"q4_k_m", roleValue, 0, 96, gguf.Q8_0},
-		{"q4_k", roleQuery, 0, 80, gguf.F16},
-		{"q8_0", roleQuery, 0, 80, gguf.F16},
-		{"q4_0", roleQuery, 0, 1, gguf.F16},
-		{"f16", roleQuery, 0, 1, gguf.F16},
-		{"bf16", roleQuery, 0, 1, gguf.BF16},
-	} {
+	for _, c := range append(plainCases(), mixCases()...) {
 		s, err := findScheme(c.scheme)
 		require.NoError(t, err)
-		got, _ := s.pick(c.role, c.layer, 16, c.row)
-		require.Equal(t, c.want.String(), got.String(), "%s: role %d, layer %d, row %d", c.scheme, c.role, c.layer, c.row)
+		name := "v.weight"
+		if c.text {
+			name = "t.weight"
+		}
+		got, _ := s.pick(expected{name: name, shape: []int64{8, c.row}, role: c.role, layer: c.layer, layers: 16})
+		require.Equal(t, c.want.String(), got.String(), "%+v", c)
+	}
+}
+
+func plainCases() []pickCase {
+	return []pickCase{
+		{"f32", roleQuery, 0, 512, gguf.F32, false},
+		{"f32", rolePatches, 0, 16, gguf.F32, false},
+		{"f16", roleQuery, 0, 512, gguf.F16, false},
+		{"f16", roleTokens, 0, 512, gguf.F16, false},
+		{"f16", rolePatches, 0, 16, gguf.F16, false},
+		{"f16", roleVector, 0, 512, gguf.F32, false},
+		{"f16", rolePositions, 0, 512, gguf.F32, false},
+		{"bf16", roleQuery, 0, 512, gguf.BF16, false},
+		{"bf16", rolePatches, 0, 16, gguf.F32, false},
+		{"q8_0", roleUp, 0, 512, gguf.Q8_0, false},
+		{"q8_0", roleTokens, 0, 512, gguf.Q8_0, false},
+		{"q8_0", roleVector, 0, 512, gguf.F32, false},
+		{"q8_0", rolePatches, 0, 32, gguf.F16, false},
+		{"q4_k", roleValue, 0, 512, gguf.Q4_K, false},
+		{"q4_k", roleDown, 0, 512, gguf.Q4_K, false},
+		{"q4_k", roleProjection, 0, 512, gguf.Q4_K, false},
+		// Rows of other lengths.
+		{"q4_k", roleQuery, 0, 96, gguf.Q5_0, false},
+		{"q5_k", roleQuery, 0, 96, gguf.Q5_1, false},
+		{"q6_k", roleQuery, 0, 96, gguf.Q8_0, false},
+		{"q3_k", roleQuery, 0, 96, gguf.IQ4NL, false},
+		{"q2_k", roleQuery, 0, 128, gguf.IQ4NL, false},
+		{"iq4_xs", roleQuery, 0, 128, gguf.IQ4NL, false},
+		{"tq2_0", roleQuery, 0, 128, gguf.Q4_0, false},
+		{"q4_k_m", roleValue, 0, 96, gguf.Q8_0, false},
+		{"q4_k", roleQuery, 0, 80, gguf.F16, false},
+		{"q8_0", roleQuery, 0, 80, gguf.F16, false},
+		{"q4_0", roleQuery, 0, 1, gguf.F16, false},
+		{"f16", roleQuery, 0, 1, gguf.F16, false},
+		{"bf16", roleQuery, 0, 1, gguf.BF16, false},
+	}
+}
+
+func mixCases() []pickCase {
+	return []pickCase{
+		// More bits: layers 0, 1 and 14, 15, and every third between.
+		{"q4_k_m", roleValue, 0, 512, gguf.Q6_K, false},
+		{"q4_k_m", roleValue, 1, 512, gguf.Q6_K, false},
+		{"q4_k_m", roleValue, 2, 512, gguf.Q4_K, false},
+		{"q4_k_m", roleValue, 3, 512, gguf.Q4_K, false},
+		{"q4_k_m", roleValue, 4, 512, gguf.Q6_K, false},
+		{"q4_k_m", roleDown, 4, 2048, gguf.Q6_K, false},
+		{"q4_k_m", roleDown, 5, 2048, gguf.Q4_K, false},
+		{"q4_k_m", roleDown, 15, 2048, gguf.Q6_K, false},
+		{"q4_k_m", roleQuery, 0, 512, gguf.Q4_K, false},
+		{"q4_k_m", roleUp, 0, 512, gguf.Q4_K, false},
+		{"q4_k_m", roleAttnOut, 0, 512, gguf.Q4_K, false},
+		{"q4_k_m", roleTokens, 0, 512, gguf.Q5_K, true},
+		{"q4_k_m", roleProjection, 0, 512, gguf.Q8_0, false},
+		{"q4_k_m", roleQuery, 0, 512, gguf.Q5_K, true},
+		{"q4_k_m", roleUp, 3, 512, gguf.Q5_K, true},
+		{"q4_k_m", roleDown, 0, 512, gguf.Q6_K, true},
+		{"q4_k_m", roleDown, 3, 512, gguf.Q5_K, true},
+		{"q4_k_m", roleQuery, 0, 96, gguf.Q5_1, true},
+		{"q4_k_m", roleVector, 0, 512, gguf.F32, true},
+		{"q4_k_m", rolePositions, 0, 512, gguf.F32, true},
+		{"q4_k", roleQuery, 0, 512, gguf.Q4_K, true},
+		{"q5_k_m", roleQuery, 0, 512, gguf.Q6_K, true},
+		{"q5_k_m", roleTokens, 0, 512, gguf.Q6_K, true},
+		{"q5_k_s", roleQuery, 0, 512, gguf.Q6_K, true},
+		{"q5_k_s", roleTokens, 0, 512, gguf.Q5_K, true},
+		{"q5_k_s", roleQuery, 0, 512, gguf.Q5_K, false},
+		{"q4_k_s", roleKey, 9, 512, gguf.Q5_K, true},
+		{"q4_k_s", roleTokens, 0, 512, gguf.Q4_K, true},
+		{"q3_k_m", roleKey, 9, 512, gguf.Q4_K, true},
+		{"q3_k_m", roleTokens, 0, 512, gguf.Q4_K, true},
+		{"q5_k_m", roleValue, 0, 512, gguf.Q6_K, false},
+		{"q5_k_m", roleUp, 0, 512, gguf.Q5_K, false},
+		{"q4_k_s", roleValue, 3, 512, gguf.Q5_K, false},
+		{"q4_k_s", roleValue, 4, 512, gguf.Q4_K, false},
+		{"q4_k_s", roleDown, 1, 512, gguf.Q5_K, false},
+		{"q4_k_s", roleDown, 2, 512, gguf.Q4_K, false},
+		{"q3_k_m", roleValue, 1, 512, gguf.Q5_K, false},
+		{"q3_k_m", roleValue, 2, 512, gguf.Q4_K, false},
+		{"q3_k_m", roleDown, 1, 512, gguf.Q5_K, false},
+		{"q3_k_m", roleDown, 2, 512, gguf.Q4_K, false},
+		{"q3_k_m", roleAttnOut, 9, 512, gguf.Q4_K, false},
+		{"q3_k_m", roleKey, 0, 512, gguf.Q3_K, false},
 	}
 }
 
