@@ -78,7 +78,14 @@ func badFlag(err error, command string, flags []cli.Flag) error {
 		name = strings.TrimPrefix(name, "-")
 		text = "no such option: --" + name + didYouMean(cli.SuggestFlag(flags, name, false))
 	}
-	text = strings.TrimPrefix(text, "invalid value ")
+	if name, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {
+		text = dashed(strings.TrimPrefix(name, "-")) + ": needs a value"
+	}
+	if rest, ok := strings.CutPrefix(text, "invalid value "); ok {
+		value, rest, _ := strings.Cut(rest, " for flag -")
+		name, why, _ := strings.Cut(rest, ": ")
+		text = dashed(name) + " " + value + ": " + why
+	}
 	return usagef("%s%s; see %s", where, text, remedy)
 }
 
@@ -133,10 +140,14 @@ func flagsFirst(app *cli.App, args []string) []string {
 			continue
 		}
 		options = append(options, a)
-		if takesValue[strings.TrimLeft(a, "-")] && len(rest) > 1 {
-			options = append(options, rest[1])
-			rest = rest[1:]
+		if !takesValue[strings.TrimLeft(a, "-")] {
+			continue
 		}
+		if len(rest) == 1 { // the parser says that the value is missing, if nothing follows that it could take for it
+			return append(append([]string{}, args[:at+1]...), options...)
+		}
+		options = append(options, rest[1])
+		rest = rest[1:]
 	}
 	out := append(append([]string{}, args[:at+1]...), options...)
 	return append(append(out, "--"), operands...)
