@@ -58,7 +58,7 @@ typedef struct bge_linear_part {
     const void *w;           // packed by bge_linear_pack, or rows of n_in values as they stand in the file
     int32_t type;            // ggml_type of what w holds
     int32_t packed;          // 1: w was packed by the same table
-    int64_t row_bytes;       // bytes from one row of w to the next; only where packed is 0
+    int64_t row_bytes;       // bytes from one row of w to the next; where packed is 0; no gaps where to_float is used
     bge_to_float to_float;   // where packed is 0 and type is none of f32, f16, bf16
     int64_t n_out;           // rows of W, columns of y
     const float *bias;       // [n_out] or NULL

@@ -108,9 +108,11 @@ static const void *weights(const plan *p, const segment *s, const buffers *b, in
         return b->w;
     }
     const int64_t first = panel * width, rows = bge_min(width, part->n_out - first);
+    const int plain = part->type == BGE_TYPE_F32 || part->type == BGE_TYPE_F16 || part->type == BGE_TYPE_BF16;
+    const int64_t before = plain ? l * bge_type_size(part->type) : part->row_bytes * l / n_in; // bytes
     for (int64_t r = 0; r < rows; r++) {
         const char *row = (const char *)part->w + (first + r) * part->row_bytes;
-        bge_row_to_float(part, row + part->row_bytes * l / n_in, b->rows + r * n, n);
+        bge_row_to_float(part, row + before, b->rows + r * n, n);
     }
     bge_transpose_floats(b->rows, rows, n, b->w, width);
     return b->w;

@@ -1,0 +1,102 @@
+package tests
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bgevl/bgevl/internal/testenv"
+)
+
+// kernelsBuild is one way to compile and run the kernels' test.
+type kernelsBuild struct {
+	compiler string
+	flags    []string
+	run      []string // what goes before the program: an emulator
+	share    string   // one in share random cases is run: emulators and sanitizers are slow
+	tables   []string // that must be among those tested
+}
+
+// kernelsProgram compiles a program of tests/kernels with the kernels themselves and returns its path.
+func kernelsProgram(t testing.TB, b kernelsBuild, pattern ...string) string {
+	t.Helper()
+	root := testenv.Root(t)
+	dir, program := filepath.Join(root, "tests/kernels"), filepath.Join(t.TempDir(), "kernels")
+	args := append([]string{"-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-Werror", "-I" + dir,
+		"-I" + filepath.Join(root, "csrc"), "-o", program}, b.flags...)
+	for _, glob := range append(pattern, filepath.Join(root, "csrc/kernels*.c"), filepath.Join(root, "csrc/cpu.c")) {
+		if !filepath.IsAbs(glob) {
+			glob = filepath.Join(dir, glob)
+		}
+		files, err := filepath.Glob(glob)
+		require.NoError(t, err)
+		require.NotEmpty(t, files, glob)
+		args = append(args, files...)
+	}
+	out, err := exec.Command(testenv.Tool(t, b.compiler), append(args, "-lm", "-lpthread")...).CombinedOutput()
+	require.NoError(t, err, "%s %s\n%s", b.compiler, strings.Join(args, " "), out)
+	return program
+}
+
+// runKernels compiles and runs the kernels' test as b says.
+func runKernels(t *testing.T, b kernelsBuild) {
+	t.Helper()
+	program := kernelsProgram(t, b, "*_test.c", "check.c")
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	defer cancel()
+	command := append(append([]string{}, b.run...), program, b.share)
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	cmd.Env = append(os.Environ(), "BGEVL_CPU=", "TSAN_OPTIONS=halt_on_error=1")
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, string(out))
+	require.Contains(t, string(out), " 0 failures")
+	first, _, _ := strings.Cut(string(out), "\n")
+	for _, name := range b.tables {
+		require.Contains(t, strings.Fields(first), name)
+	}
+	t.Log(string(out))
+}
+
+// TestKernels holds every table of kernels that this machine runs to the reference.
+func TestKernels(t *testing.T) {
+	runKernels(t, kernelsBuild{compiler: "cc", share: "1", tables: []string{"portable"}})
+}
+
+// TestKernelsMemory runs them under AddressSanitizer and UndefinedBehaviorSanitizer.
+func TestKernelsMemory(t *testing.T) {
+	runKernels(t, kernelsBuild{compiler: "cc", share: "12",
+		flags: []string{"-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"}})
+}
+
+// TestKernelsThreads runs them under ThreadSanitizer.
+func TestKernelsThreads(t *testing.T) {
+	runKernels(t, kernelsBuild{compiler: "cc", share: "40", flags: []string{"-O1", "-fsanitize=thread"}})
+}
+
+// TestKernelsAVX512 compiles the AVX-512 kernels over SIMDe, so that they are tested on processors without AVX-512.
+func TestKernelsAVX512(t *testing.T) {
+	if runtime.GOARCH != "amd64" {
+		t.Skip("the AVX-512 kernels are for amd64")
+	}
+	if _, err := os.Stat("/usr/include/simde/x86/avx512.h"); err != nil {
+		testenv.Missing(t, "SIMDe is not installed (Debian: libsimde-dev)")
+	}
+	runKernels(t, kernelsBuild{compiler: "cc", share: "16", tables: []string{"avx512", "avx512+bf16"},
+		flags: []string{"-DBGE_SIMDE", "-mavx2", "-mfma", "-mf16c", "-Wno-psabi", "-ffp-contract=off"}})
+}
+
+// TestKernelsNEON runs the NEON kernels on an emulated processor.
+func TestKernelsNEON(t *testing.T) {
+	if runtime.GOARCH == "arm64" {
+		t.Skip("TestKernels runs them on the processor itself")
+	}
+	runKernels(t, kernelsBuild{compiler: "aarch64-linux-gnu-gcc", share: "30", tables: []string{"neon", "portable"},
+		flags: []string{"-static"}, run: []string{testenv.Tool(t, "qemu-aarch64")}})
+}
