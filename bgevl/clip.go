@@ -141,13 +141,13 @@ func rowErrors(err error) ([]*clip.RowError, bool) {
 	if err == nil {
 		return nil, true
 	}
-	joined, ok := err.(interface{ Unwrap() []error })
-	if !ok {
+	var joined interface{ Unwrap() []error }
+	if !errors.As(err, &joined) {
 		return nil, false
 	}
 	var rows []*clip.RowError
 	for _, one := range joined.Unwrap() {
-		row, ok := one.(*clip.RowError)
+		row, ok := errors.AsType[*clip.RowError](one)
 		if !ok {
 			return nil, false
 		}

@@ -82,7 +82,7 @@ func (e *operandError) Unwrap() error { return e.err }
 
 // inputError places the failure of an input.
 func inputError(index int, id string, err error) *InputError {
-	if placed, ok := err.(*operandError); ok {
+	if placed, ok := errors.AsType[*operandError](err); ok {
 		return &InputError{Index: index, ID: id, Operand: placed.operand, Err: placed.err}
 	}
 	return &InputError{Index: index, ID: id, Err: err}

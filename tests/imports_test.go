@@ -3,6 +3,7 @@ package tests
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"os/exec"
 	"slices"
@@ -40,7 +41,7 @@ func list(t *testing.T, tags string) []goPackage {
 	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
 		var p goPackage
 		err := dec.Decode(&p)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		require.NoError(t, err)

@@ -231,9 +231,11 @@ func byteRunes() []rune {
 // VocabSize returns the number of tokens of the tokenizer.
 func VocabSize() int { return 2*256 + len(merges()) + 2 }
 
-// Start and End are the ids of the special tokens. End is the largest id, as it is in CLIP's vocabulary.
+// Start returns the id of the start-of-text token.
 func Start() int32 { return int32(VocabSize() - 2) }
-func End() int32   { return int32(VocabSize() - 1) }
+
+// End returns the id of the end-of-text token, the largest, as it is in CLIP's vocabulary.
+func End() int32 { return int32(VocabSize() - 1) }
 
 // TokenizerJSON returns a tokenizer.json like CLIP's with a vocabulary of bytes and a few words.
 func TokenizerJSON() []byte {
