@@ -268,3 +268,23 @@ func TestErrorsNameTheOperand(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, entries, 2, "something was left beside broken.gguf and empty: %v", entries)
 }
+
+// TestReadmeCommandsExist checks every call of bgevl that README.md shows against the commands' own help.
+func TestReadmeCommandsExist(t *testing.T) {
+	readme, err := os.ReadFile(filepath.Join(testenv.Root(t), "README.md"))
+	require.NoError(t, err)
+	calls := regexp.MustCompile("(?m)(?:^    |^    \\$ |`)bgevl ([a-z]+)([^`#\n]*)").FindAllStringSubmatch(string(readme), -1)
+	require.Greater(t, len(calls), 4)
+	for _, call := range calls {
+		require.Contains(t, cliCommands, call[1])
+		help := good(t, call[1], "--help")
+		for _, o := range regexp.MustCompile(` --?[a-z][a-z-]*`).FindAllString(call[2], -1) {
+			require.Regexp(t, `(?m)^ +(-., )?`+regexp.QuoteMeta(strings.TrimSpace(o))+`\b`, help, call[0])
+		}
+	}
+	for _, line := range strings.Split(good(t, "--help"), "\n") { // the same words for the exit status in both
+		if m := regexp.MustCompile(`^  (\d+) +(.+)$`).FindStringSubmatch(line); m != nil {
+			require.Contains(t, string(readme), "| "+m[1]+" | "+m[2]+" |\n")
+		}
+	}
+}

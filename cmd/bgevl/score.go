@@ -162,7 +162,7 @@ func reason(failure *bgevl.InputError) string {
 
 // inputErrors takes joined errors apart.
 func inputErrors(err error) []*bgevl.InputError {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the join itself, not one below it
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { // the join itself, not one below it
 		var all []*bgevl.InputError
 		for _, e := range joined.Unwrap() {
 			all = append(all, inputErrors(e)...)

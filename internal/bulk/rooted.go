@@ -22,7 +22,7 @@ type rooted struct {
 // newRooted refuses names that lead out of the root by themselves. Links that do are refused when the file is opened.
 func newRooted(root *os.Root, name string) (*rooted, error) {
 	if !filepath.IsLocal(name) {
-		return nil, fmt.Errorf("image %s: not below the image root: give a path relative to it, without ..", name)
+		return nil, fmt.Errorf("image %s: not below the image root: give a relative path that has no .. in it", name)
 	}
 	return &rooted{root: root, name: name}, nil
 }
