@@ -10,7 +10,7 @@ func freeSpace(folder string) (int64, bool) {
 	if err := unix.Statfs(folder, &s); err != nil {
 		return 0, false
 	}
-	size := int64(s.Bsize)
+	size := int64(s.Bsize) //nolint:unconvert // it is an int64 on some systems only
 	if size <= 0 || s.Bavail > uint64((1<<63-1)/size) {
 		return 0, false
 	}

@@ -125,9 +125,6 @@ func findScheme(name string) (scheme, error) {
 	return scheme{}, fmt.Errorf("unknown type %s: want one of %s", short([]byte(name)), strings.Join(names, ", "))
 }
 
-// isBlocks reports whether a type packs several elements together.
-func isBlocks(t gguf.Type) bool { return t.BlockSize() > 1 }
-
 // pick returns the type of one weight, and the type that it would have had if its rows were whole blocks of that.
 //
 //	vectors, position tables   f32: they are small, and readers add them as they are
