@@ -34,12 +34,16 @@ demo: build ## score pictures; MODEL=file.gguf or a checkpoint's folder uses rea
 	@GO='$(GO)' tools/demo.sh $(if $(MODEL),'$(MODEL)')
 
 .PHONY: test
-test: check build ## run every check and every test, with the race detector
+test: check build $(if $(filter ./...,$(PKG)),cmake) ## run every check and every test, with the race detector
 	$(GO) test $(RACE) -timeout $(TEST_TIMEOUT) $(PKG)
 
 .PHONY: test-quick
 test-quick: vet ## run the tests in under five minutes: no race detector, no long cases, no linters
 	$(GO) test -short -timeout 5m $(PKG)
+
+.PHONY: cmake
+cmake: ## build the static library by CMake; test it, and what uses libjpeg-turbo
+	@GO='$(GO)' RACE='$(RACE)' tools/cmake.sh
 
 .PHONY: bench
 bench: ## run every benchmark, once each; BENCH=regexp picks some
