@@ -69,8 +69,8 @@ func TestStream(t *testing.T) {
 
 func TestStreamEmpty(t *testing.T) {
 	e := open(t, cliptest.New(), nil)
-	for range e.Stream(context.Background(), sequence(nil)) {
-		t.Fatal("a result of no input")
+	for r, err := range e.Stream(context.Background(), sequence(nil)) {
+		t.Fatal("a result of no input:", r, err)
 	}
 	rows, err := e.Embed(context.Background(), nil)
 	require.NoError(t, err)
@@ -152,7 +152,8 @@ func TestStreamPanic(t *testing.T) {
 		panic("the caller's own fault")
 	}
 	assert.PanicsWithValue(t, "the caller's own fault", func() {
-		for range e.Stream(context.Background(), seq) {
+		for _, err := range e.Stream(context.Background(), seq) {
+			require.NoError(t, err)
 		}
 	})
 }

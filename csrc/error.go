@@ -35,7 +35,7 @@ func (e *Error) Error() string { return "csrc: " + e.Message }
 
 // Is reports whether target is an Error of the same code.
 func (e *Error) Is(target error) bool {
-	t, ok := target.(*Error) //nolint:errorlint // Is is asked of one error of a chain at a time
+	t, ok := target.(*Error) // Is is asked of one error of a chain at a time
 	return ok && t.Code == e.Code
 }
 
