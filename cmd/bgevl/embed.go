@@ -82,8 +82,8 @@ func runEmbed(c *cli.Context, s *streams) error {
 	}
 	defer out.Discard() //nolint:errcheck // what failed before is the error
 	var b *bar
-	if src.progress && (c.String("output") != "" || !isTerminal(s.out)) {
-		b = s.progress("embedding", src.size, true)
+	if c.String("input") != "" && (c.String("output") != "" || !isTerminal(s.out)) { // where results do not tear the bar
+		b = s.progress("embedding", src.lines, false)
 	}
 	stats, err := bulk.Run(c.Context, model, src.items, out, b.set)
 	b.finish()
@@ -148,10 +148,9 @@ func sameFile(a, b string) bool {
 
 // A source is where the items of embed come from.
 type source struct {
-	items    iter.Seq2[bulk.Item, error]
-	progress bool  // worth a progress bar
-	size     int64 // in bytes; -1 where nobody knows
-	closers  []io.Closer
+	items   iter.Seq2[bulk.Item, error]
+	lines   int64 // that it has; -1 where nobody knows
+	closers []io.Closer
 }
 
 func (s *source) close() {
@@ -165,7 +164,7 @@ func openSource(c *cli.Context, s *streams) (*source, error) {
 	if name == "" {
 		return &source{items: listed(c)}, nil
 	}
-	src := &source{progress: true, size: -1}
+	src := &source{lines: -1}
 	in := s.in
 	if name != "-" {
 		f, err := os.Open(name)
@@ -174,13 +173,9 @@ func openSource(c *cli.Context, s *streams) (*source, error) {
 		}
 		src.closers = append(src.closers, f)
 		in = f
-		st, err := f.Stat()
-		if err == nil && st.IsDir() {
+		if src.lines, err = countLines(f, isTerminal(s.err)); err != nil {
 			src.close()
-			return nil, fmt.Errorf("embed: %s is a folder: --input wants a file of JSON lines", name)
-		}
-		if err == nil && st.Mode().IsRegular() {
-			src.size = st.Size()
+			return nil, fmt.Errorf("embed: %w", err)
 		}
 	}
 	var root *os.Root
@@ -194,6 +189,25 @@ func openSource(c *cli.Context, s *streams) (*source, error) {
 	}
 	src.items = bulk.NewReader(in, root).All()
 	return src, nil
+}
+
+// countLines returns how many lines a file has, if somebody wants to know and it can be read twice, and else -1.
+func countLines(f *os.File, wanted bool) (int64, error) {
+	st, err := f.Stat()
+	switch {
+	case err != nil:
+		return 0, err
+	case st.IsDir():
+		return 0, fmt.Errorf("%s is a folder: --input wants a file of JSON lines", f.Name())
+	case !wanted || !st.Mode().IsRegular():
+		return -1, nil
+	}
+	n, err := bulk.CountLines(f)
+	if err != nil {
+		return 0, err
+	}
+	_, err = f.Seek(0, io.SeekStart)
+	return n, err
 }
 
 // listed yields the inputs of --text and --image. Their ids count from 1.

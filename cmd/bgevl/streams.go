@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -122,34 +123,59 @@ func (s *streams) progress(what string, total int64, bytes bool) *bar {
 	if !isTerminal(s.err) {
 		return nil
 	}
-	const refresh = 100 * time.Millisecond
-	return &bar{progressbar.NewOptions64(total,
+	b := &bar{stop: make(chan struct{}), drawn: make(chan struct{})}
+	b.bar = progressbar.NewOptions64(total,
 		progressbar.OptionSetWriter(s.err),
 		progressbar.OptionSetDescription(what),
 		progressbar.OptionShowBytes(bytes),
 		progressbar.OptionShowCount(),
 		progressbar.OptionSetWidth(24),
-		progressbar.OptionThrottle(refresh),
 		progressbar.OptionClearOnFinish(),
 		progressbar.OptionSetRenderBlankState(true),
 		progressbar.OptionSetTheme(progressbar.Theme{
 			Saucer: "█", SaucerPadding: "░", BarStart: "", BarEnd: "",
 		}),
-	)}
+	)
+	go b.draw()
+	return b
 }
 
-// A bar shows how far the work is. Nil is a bar that nobody sees. A failure to draw is not worth stopping for.
-type bar struct{ b *progressbar.ProgressBar }
+// A bar shows how far the work is. It is drawn at its own pace, since results come in bursts. Nil is a bar that nobody
+// sees. A failure to draw is not worth stopping for.
+type bar struct {
+	bar         *progressbar.ProgressBar
+	done        atomic.Int64
+	stop, drawn chan struct{}
+}
+
+// draw runs until finish.
+func (b *bar) draw() {
+	defer close(b.drawn)
+	const refresh = 200 * time.Millisecond // fast enough to seem alive
+	tick := time.NewTicker(refresh)
+	defer tick.Stop()
+	for {
+		select {
+		case <-b.stop:
+			return
+		case <-tick.C:
+			_ = b.bar.Set64(b.done.Load())
+		}
+	}
+}
 
 func (b *bar) set(done int64) {
 	if b != nil {
-		_ = b.b.Set64(done)
+		b.done.Store(done)
 	}
 }
 
 // finish clears the bar's line.
 func (b *bar) finish() {
-	if b != nil {
-		_ = b.b.Clear()
+	if b == nil {
+		return
 	}
+	close(b.stop)
+	<-b.drawn
+	_ = b.bar.Clear()
 }

@@ -206,11 +206,16 @@ func TestCancelledRunSaysSo(t *testing.T) {
 
 func TestProgressReachesTheEnd(t *testing.T) {
 	input := "{\"id\":1,\"text\":\"a\"}\n\n{bad\n{\"id\":2,\"text\":\"a\"}\n"
-	var ends []int64
+	var counts []int64
 	_, err := bulk.Run(context.Background(), fake{2}, bulk.NewReader(strings.NewReader(input), nil).All(),
-		bulk.NewJSONL(io.Discard), func(end int64) { ends = append(ends, end) })
+		bulk.NewJSONL(io.Discard), func(done int64) { counts = append(counts, done) })
 	require.NoError(t, err)
-	require.Equal(t, []int64{20, 26, int64(len(input))}, ends)
+	require.Equal(t, []int64{1, 2, 3}, counts)
+	for text, want := range map[string]int64{"": 0, "a": 1, "a\n": 1, "a\n\nb": 3, "\n": 1, strings.Repeat("ab\n", 1<<17): 1 << 17} {
+		lines, err := bulk.CountLines(strings.NewReader(text))
+		require.NoError(t, err)
+		require.Equal(t, want, lines)
+	}
 }
 
 func TestJSONIsOneArray(t *testing.T) {

@@ -18,7 +18,6 @@ import (
 type Item struct {
 	ID    json.RawMessage // a JSON string or number, or null where the line has none
 	Where string          // what to call it in messages: "line 3"
-	End   int64           // bytes of the source up to its end, for progress
 	Input bgevl.Input
 	Err   error // what is wrong with the line; Input is of no use then
 
@@ -37,13 +36,34 @@ type Reader struct {
 	root *os.Root
 	buf  []byte
 	line int
-	end  int64
 }
 
 // NewReader reads from r. Pictures are opened below root, and nothing outside it by any name or link; a nil root opens
 // them as the process would.
 func NewReader(r io.Reader, root *os.Root) *Reader {
 	return &Reader{r: bufio.NewReaderSize(r, 64<<10), root: root}
+}
+
+// CountLines returns how many lines r has, which is how many items a Reader gives unless some are blank.
+func CountLines(r io.Reader) (int64, error) {
+	buf := make([]byte, 64<<10)
+	lines, last := int64(0), byte('\n')
+	for {
+		n, err := r.Read(buf)
+		lines += int64(bytes.Count(buf[:n], []byte{'\n'}))
+		if n > 0 {
+			last = buf[n-1]
+		}
+		if errors.Is(err, io.EOF) {
+			if last != '\n' {
+				lines++
+			}
+			return lines, nil
+		}
+		if err != nil {
+			return lines, err
+		}
+	}
 }
 
 // All returns the items one after another. An error is one of reading and ends the sequence.
@@ -74,7 +94,7 @@ func (r *Reader) next() (Item, error) {
 		if line = bytes.TrimSpace(line); len(line) == 0 && err == nil {
 			continue
 		}
-		item := Item{ID: json.RawMessage("null"), Where: fmt.Sprintf("line %d", r.line), End: r.end, Err: err}
+		item := Item{ID: json.RawMessage("null"), Where: fmt.Sprintf("line %d", r.line), Err: err}
 		if err == nil {
 			item.Err = r.parse(line, &item)
 		}
@@ -92,7 +112,6 @@ func (r *Reader) readLine() ([]byte, error) {
 	long := false
 	for {
 		part, err := r.r.ReadSlice('\n')
-		r.end += int64(len(part))
 		if len(r.buf)+len(part) > maxLine {
 			long = true
 		} else {

@@ -34,10 +34,10 @@ type Stats struct {
 
 // Run embeds every item and writes its record to sink, in order. It returns an error where it could not go on: the
 // context ended, items could not be read, the sink could not write. Items that fail are counted in Stats and are no
-// error. progress, unless nil, is called with each item's End after it was written. Run does not close the sink.
+// error. progress, unless nil, is called after each record with how many were written. Run does not close the sink.
 //
 // Where it ends early, a step of items that is blocked is left to finish by itself, on another goroutine.
-func Run(ctx context.Context, m Model, items iter.Seq2[Item, error], sink Sink, progress func(end int64)) (Stats, error) {
+func Run(ctx context.Context, m Model, items iter.Seq2[Item, error], sink Sink, progress func(done int64)) (Stats, error) {
 	var (
 		stats   Stats
 		waiting queue
@@ -65,7 +65,7 @@ func Run(ctx context.Context, m Model, items iter.Seq2[Item, error], sink Sink, 
 			return stats, err
 		}
 		if progress != nil {
-			progress(record.item.End)
+			progress(int64(stats.Done))
 		}
 	}
 	return stats, waiting.failure()
