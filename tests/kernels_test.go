@@ -100,3 +100,14 @@ func TestKernelsNEON(t *testing.T) {
 	runKernels(t, kernelsBuild{compiler: "aarch64-linux-gnu-gcc", share: "30", tables: []string{"neon", "portable"},
 		flags: []string{"-static"}, run: []string{testenv.Tool(t, "qemu-aarch64")}})
 }
+
+// BenchmarkKernels measures the fastest table beside the limit of the processor's registers; its log is the result. The
+// file kernels/kernels_bench.c says how to measure other tables, and single shapes.
+func BenchmarkKernels(b *testing.B) {
+	program := kernelsProgram(b, kernelsBuild{compiler: "cc", flags: []string{"-O3"}}, "kernels_bench.c")
+	for b.Loop() {
+		out, err := exec.Command(program, "0.1").CombinedOutput()
+		require.NoError(b, err, string(out))
+		b.Log("\n" + string(out))
+	}
+}

@@ -135,7 +135,8 @@ static void make_part(random_state *r, arena *a, const linear_case *c, part_case
     while (c->n_in % block_of(p->how));
     p->act = (int32_t)random_below(r, 4);
     p->y_stride = p->n_out + random_below(r, 2) * 3;
-    p->row_bytes = bytes_of_row(p->how, c->n_in) + (packed(p->how) || block_of(p->how) > 1 ? 0 : random_below(r, 2) * 4);
+    p->row_bytes =
+        bytes_of_row(p->how, c->n_in) + (packed(p->how) || block_of(p->how) > 1 ? 0 : random_below(r, 2) * 4);
     p->w = take(a, (size_t)((p->n_out - 1) * p->row_bytes + bytes_of_row(p->how, c->n_in)), 4);
     for (int64_t j = 0; j < p->n_out; j++)
         fill_row(r, p->how, c->n_in, p->w + j * p->row_bytes);
