@@ -15,18 +15,31 @@ import (
 )
 
 // CheckpointJSON returns the tokenizer.json text of a checkpoint in the hub's layout. Where the folder has the file, that
-// is it, as it stands. Else the text is made as transformers makes one when it loads such a folder, in compact form:
-// from vocab.json and merges.txt (CLIP) or from tokenizer.model (sentencepiece BPE), and from what of
-// tokenizer_config.json, special_tokens_map.json and added_tokens.json is there.
+// is it, as it stands, unless tokenizer_config.json changes it as transformers reads the two. Else the text is made as
+// transformers makes one when it loads such a folder, in compact form: from vocab.json and merges.txt (CLIP) or from
+// tokenizer.model (sentencepiece BPE), and from what of tokenizer_config.json, special_tokens_map.json and
+// added_tokens.json is there.
 func CheckpointJSON(dir string) ([]byte, error) {
-	text, err := readBounded(filepath.Join(dir, "tokenizer.json"))
-	if err == nil || !errors.Is(err, fs.ErrNotExist) {
-		return text, err
-	}
-	if text, err = composeCheckpoint(dir); err != nil {
+	text, err := checkpointJSON(dir)
+	if err != nil {
 		return nil, fmt.Errorf("tokenizer: %s: %w", dir, err)
 	}
 	return text, nil
+}
+
+func checkpointJSON(dir string) ([]byte, error) {
+	text, err := readBounded(filepath.Join(dir, "tokenizer.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return composeCheckpoint(dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	special, err := readSpecialFiles(dir)
+	if err != nil {
+		return nil, err
+	}
+	return configured(text, special)
 }
 
 func composeCheckpoint(dir string) ([]byte, error) {
@@ -159,10 +172,13 @@ type specialFiles struct {
 	Unknown        specialName           `json:"unk_token"`
 	Padding        specialName           `json:"pad_token"`
 	Added          map[int32]specialName `json:"added_tokens_decoder"`
+	TokenizerClass string                `json:"tokenizer_class"`
 	AddBOS         *bool                 `json:"add_bos_token"`
 	AddEOS         *bool                 `json:"add_eos_token"`
 	AddPrefixSpace json.RawMessage       `json:"add_prefix_space"` // null isn't the same as nothing
 	Legacy         *bool                 `json:"legacy"`
+
+	idsOnly bool // Added is from the older file, which knows no flags
 }
 
 func readSpecialFiles(dir string) (specialFiles, error) {
@@ -194,7 +210,7 @@ func (f *specialFiles) readAdded(path string) error {
 	special := map[string]bool{
 		f.BOS.Content: true, f.EOS.Content: true, f.Unknown.Content: true, f.Padding.Content: true,
 	}
-	f.Added = make(map[int32]specialName, len(ids))
+	f.Added, f.idsOnly = make(map[int32]specialName, len(ids)), true
 	for content, id := range ids {
 		f.Added[id] = specialName{AddedToken{Content: content, Normalized: !special[content], Special: special[content]}}
 	}

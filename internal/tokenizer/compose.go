@@ -158,7 +158,12 @@ func (m *mistral) text() ([]byte, error) {
 	default:
 		c.text(`,"normalizer":{"type":"Sequence","normalizers":[` + replace + `]},"pre_tokenizer":null`)
 	}
-	if err := m.template(c); err != nil {
+	ids := tokenIDs(m.tokens)
+	for _, a := range m.added {
+		ids[a.Content] = a.ID
+	}
+	c.text(`,"post_processor":`)
+	if err := m.template(c, ids); err != nil {
 		return nil, err
 	}
 	c.text(`,"decoder":{"type":"Sequence","decoders":[{"type":"Replace","pattern":{"String":"▁"},"content":" "},` +
@@ -176,11 +181,7 @@ func (m *mistral) text() ([]byte, error) {
 }
 
 // template writes the post-processor.
-func (m *mistral) template(c *composer) error {
-	ids := tokenIDs(m.tokens)
-	for _, a := range m.added {
-		ids[a.Content] = a.ID
-	}
+func (m *mistral) template(c *composer, ids map[string]int32) error {
 	type item map[string]any
 	named := func(id string, typ int) map[string]any { return item{"id": id, "type_id": typ} }
 	special := item{}
@@ -204,7 +205,7 @@ func (m *mistral) template(c *composer) error {
 		}
 	}
 	single := sequence("A", 0)
-	c.text(`,"post_processor":{"type":"TemplateProcessing","single":`)
+	c.text(`{"type":"TemplateProcessing","single":`)
 	c.value(single)
 	c.text(`,"pair":`)
 	c.value(append(single, sequence("B", 1)...))

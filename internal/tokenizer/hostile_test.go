@@ -42,9 +42,20 @@ func TestMinimal(t *testing.T) {
 	}
 }
 
-// Each change makes a file that can't be followed; the error names the field.
-func TestMalformed(t *testing.T) {
-	for _, x := range []struct{ base, old, new, want string }{
+// A breakage is a change that makes a file that can't be followed, and what the error must say: it names the field.
+type breakage struct{ base, old, new, want string }
+
+func (x breakage) require(t *testing.T) {
+	require.Equal(t, 1, strings.Count(x.base, x.old), x.old)
+	tok, err := FromJSON([]byte(strings.Replace(x.base, x.old, x.new, 1)))
+	require.ErrorContains(t, err, x.want, "%.60s", x.new)
+	require.ErrorContains(t, err, "tokenizer: ")
+	require.Less(t, len(err.Error()), 500, "an error must not quote the whole file")
+	require.Nil(t, tok)
+}
+
+func TestMalformedModel(t *testing.T) {
+	for _, x := range []breakage{
 		{tinyCLIP, `"b":1`, `"b":0`, `vocab: tokens "a" and "b" have the same id, 0`},
 		{tinyCLIP, `"b":1`, `"a":1`, `vocab: token "a" is there twice`},
 		{tinyCLIP, `"b":1`, `"b":-1`, "vocab: token \"b\""},
@@ -71,6 +82,13 @@ func TestMalformed(t *testing.T) {
 		{tinyCLIP, `"type":"BPE"`, `"type":"BPE","type":"BPE"`, "twice"},
 		{tinyCLIP, `"type":"BPE"`, `"type":"BPE","byte_fallback":true`, "byte_fallback"},
 		{tinyCLIP, `"unk_token":"a"`, `"unk_token":"zz"`, "unk_token"},
+	} {
+		x.require(t)
+	}
+}
+
+func TestMalformedParts(t *testing.T) {
+	for _, x := range []breakage{
 		{tinyCLIP, `"id":4`, `"id":5`, `added_tokens: token "<e>": id 5: want 4`},
 		{tinyCLIP, `"id":4`, `"id":0`, "added_tokens"},
 		{tinyCLIP, `"id":4`, `"id":-4`, "added_tokens"},
@@ -102,13 +120,11 @@ func TestMalformed(t *testing.T) {
 		{tinyMistral, `{"Sequence":{"id":"A","type_id":0}}`, `{"SpecialToken":{"id":"<s>"}}`, "post_processor: single"},
 		{tinyMistral, `"normalizer":null`, `"normalizer":{"type":"Prepend","prepend":"` + strings.Repeat("a", 99) + `"}`, "normalizer"},
 	} {
-		require.Equal(t, 1, strings.Count(x.base, x.old), x.old)
-		tok, err := FromJSON([]byte(strings.Replace(x.base, x.old, x.new, 1)))
-		require.ErrorContains(t, err, x.want, "%.60s", x.new)
-		require.ErrorContains(t, err, "tokenizer: ")
-		require.Less(t, len(err.Error()), 500, "an error must not quote the whole file")
-		require.Nil(t, tok)
+		x.require(t)
 	}
+}
+
+func TestTruncated(t *testing.T) {
 	for i := range len(tinyMistral) {
 		_, err := FromJSON([]byte(tinyMistral[:i]))
 		require.Error(t, err, "cut at %d", i)

@@ -59,12 +59,7 @@ func sentencePieceText(data []byte, f specialFiles) ([]byte, error) {
 		tokens: p.tokens, merges: merges, unknown: p.unknown, legacy: f.Legacy == nil || *f.Legacy,
 		addPrefixSpace: f.AddPrefixSpace == nil || string(f.AddPrefixSpace) == "true",
 	}
-	if f.AddBOS == nil || *f.AddBOS {
-		m.bos = f.BOS.Content
-	}
-	if f.AddEOS != nil && *f.AddEOS {
-		m.eos = f.EOS.Content
-	}
+	m.bos, m.eos = f.around()
 	// What the configuration says of a token counts before what the model says.
 	listed := map[int32]specialName{}
 	for id, token := range p.tokens {
