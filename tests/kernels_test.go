@@ -77,7 +77,7 @@ func TestKernelsMemory(t *testing.T) {
 
 // TestKernelsThreads runs them under ThreadSanitizer.
 func TestKernelsThreads(t *testing.T) {
-	runKernels(t, kernelsBuild{compiler: "cc", share: "40", flags: []string{"-O1", "-fsanitize=thread"}})
+	runKernels(t, kernelsBuild{compiler: "cc", share: "80", flags: []string{"-O1", "-fsanitize=thread"}})
 }
 
 // TestKernelsAVX512 compiles the AVX-512 kernels over SIMDe, so that they are tested on processors without AVX-512.
@@ -97,7 +97,7 @@ func TestKernelsNEON(t *testing.T) {
 	if runtime.GOARCH == "arm64" {
 		t.Skip("TestKernels runs them on the processor itself")
 	}
-	runKernels(t, kernelsBuild{compiler: "aarch64-linux-gnu-gcc", share: "30", tables: []string{"neon", "portable"},
+	runKernels(t, kernelsBuild{compiler: "aarch64-linux-gnu-gcc", share: "90", tables: []string{"neon", "portable"},
 		flags: []string{"-static"}, run: []string{testenv.Tool(t, "qemu-aarch64")}})
 }
 
