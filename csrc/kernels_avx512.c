@@ -144,8 +144,9 @@ static SIMD_BF16 void to_bf16(const float *src, int64_t n, uint16_t *dst) {
     }
 #define TABLE(kind, G)                                                                                                 \
     G(kind, 1, 1)                                                                                                      \
-    G(kind, 2, 1) G(kind, 3, 1) G(kind, 4, 1) G(kind, 5, 1) G(kind, 6, 1) G(kind, 7, 1) G(kind, 8, 1) G(kind, 9, 1)    \
-        G(kind, 10, 1) G(kind, 11, 1) G(kind, 12, 1) G(kind, 1, 4) G(kind, 2, 4) G(kind, 3, 2)                         \
+    G(kind, 2, 1)                                                                                                      \
+    G(kind, 3, 1) G(kind, 4, 1) G(kind, 5, 1) G(kind, 6, 1) G(kind, 7, 1) G(kind, 8, 1) G(kind, 9, 1) G(kind, 10, 1)   \
+        G(kind, 11, 1) G(kind, 12, 1) G(kind, 1, 4) G(kind, 2, 4) G(kind, 3, 2)                                        \
             G(kind, 4, 2) static const bge_gemms gemms_##kind = {                                                      \
                 .one = {NULL, gemm_##kind##_1x1, gemm_##kind##_2x1, gemm_##kind##_3x1, gemm_##kind##_4x1,              \
                         gemm_##kind##_5x1, gemm_##kind##_6x1, gemm_##kind##_7x1, gemm_##kind##_8x1, gemm_##kind##_9x1, \

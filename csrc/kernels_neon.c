@@ -88,7 +88,8 @@ V vf v_exp2(vf x) {
 
 #define TABLE(kind)                                                                                                    \
     GEMM(kind, 1, 1)                                                                                                   \
-    GEMM(kind, 2, 1) GEMM(kind, 3, 1) GEMM(kind, 4, 1) GEMM(kind, 5, 1) GEMM(kind, 6, 1) GEMM(kind, 1, 4)              \
+    GEMM(kind, 2, 1)                                                                                                   \
+    GEMM(kind, 3, 1) GEMM(kind, 4, 1) GEMM(kind, 5, 1) GEMM(kind, 6, 1) GEMM(kind, 1, 4)                               \
         GEMM(kind, 2, 2) static const bge_gemms gemms_##kind = {                                                       \
             .one = {NULL, gemm_##kind##_1x1, gemm_##kind##_2x1, gemm_##kind##_3x1, gemm_##kind##_4x1,                  \
                     gemm_##kind##_5x1, gemm_##kind##_6x1},                                                             \

@@ -95,7 +95,8 @@ V vf v_exp2(vf x) {
 
 #define TABLE(kind)                                                                                                    \
     GEMM(kind, 1, 1)                                                                                                   \
-    GEMM(kind, 2, 1) GEMM(kind, 3, 1) GEMM(kind, 4, 1) GEMM(kind, 1, 2) static const bge_gemms gemms_##kind = {        \
+    GEMM(kind, 2, 1)                                                                                                   \
+    GEMM(kind, 3, 1) GEMM(kind, 4, 1) GEMM(kind, 1, 2) static const bge_gemms gemms_##kind = {                         \
         .one = {NULL, gemm_##kind##_1x1, gemm_##kind##_2x1, gemm_##kind##_3x1, gemm_##kind##_4x1},                     \
         .wide = {NULL, gemm_##kind##_1x2},                                                                             \
         .wide_panels = {0, 2},                                                                                         \
