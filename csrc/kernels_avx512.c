@@ -142,18 +142,21 @@ static SIMD_BF16 void to_bf16(const float *src, int64_t n, uint16_t *dst) {
     static SIMD_BF16 void gemm_##kind##_##rows##x##panels(const bge_tile *t) {                                         \
         gemm_##kind(t, rows, panels);                                                                                  \
     }
+// clang-format takes the list of instances for an expression.
+// clang-format off
 #define TABLE(kind, G)                                                                                                 \
-    G(kind, 1, 1)                                                                                                      \
-    G(kind, 2, 1)                                                                                                      \
-    G(kind, 3, 1) G(kind, 4, 1) G(kind, 5, 1) G(kind, 6, 1) G(kind, 7, 1) G(kind, 8, 1) G(kind, 9, 1) G(kind, 10, 1)   \
-        G(kind, 11, 1) G(kind, 12, 1) G(kind, 1, 4) G(kind, 2, 4) G(kind, 3, 2)                                        \
-            G(kind, 4, 2) static const bge_gemms gemms_##kind = {                                                      \
-                .one = {NULL, gemm_##kind##_1x1, gemm_##kind##_2x1, gemm_##kind##_3x1, gemm_##kind##_4x1,              \
-                        gemm_##kind##_5x1, gemm_##kind##_6x1, gemm_##kind##_7x1, gemm_##kind##_8x1, gemm_##kind##_9x1, \
-                        gemm_##kind##_10x1, gemm_##kind##_11x1, gemm_##kind##_12x1},                                   \
-                .wide = {NULL, gemm_##kind##_1x4, gemm_##kind##_2x4, gemm_##kind##_3x2, gemm_##kind##_4x2},            \
-                .wide_panels = {0, 4, 4, 2, 2},                                                                        \
+    G(kind, 1, 1) G(kind, 2, 1) G(kind, 3, 1) G(kind, 4, 1) G(kind, 5, 1)                                              \
+    G(kind, 6, 1) G(kind, 7, 1) G(kind, 8, 1) G(kind, 9, 1) G(kind, 10, 1)                                             \
+    G(kind, 11, 1) G(kind, 12, 1) G(kind, 1, 4) G(kind, 2, 4) G(kind, 3, 2)                                            \
+    G(kind, 4, 2)                                                                                                      \
+    static const bge_gemms gemms_##kind = {                                                                            \
+        .one = {NULL, gemm_##kind##_1x1, gemm_##kind##_2x1, gemm_##kind##_3x1, gemm_##kind##_4x1,                      \
+                gemm_##kind##_5x1, gemm_##kind##_6x1, gemm_##kind##_7x1, gemm_##kind##_8x1,                            \
+                gemm_##kind##_9x1, gemm_##kind##_10x1, gemm_##kind##_11x1, gemm_##kind##_12x1},                        \
+        .wide = {NULL, gemm_##kind##_1x4, gemm_##kind##_2x4, gemm_##kind##_3x2, gemm_##kind##_4x2},                    \
+        .wide_panels = {0, 4, 4, 2, 2},                                                                                \
     };
+// clang-format on
 
 TABLE(f32, GEMM)
 TABLE(f16, GEMM)

@@ -93,14 +93,16 @@ V vf v_exp2(vf x) {
 
 #include "kernels_simd_loops.h"
 
+// clang-format takes the list of instances for an expression.
+// clang-format off
 #define TABLE(kind)                                                                                                    \
-    GEMM(kind, 1, 1)                                                                                                   \
-    GEMM(kind, 2, 1)                                                                                                   \
-    GEMM(kind, 3, 1) GEMM(kind, 4, 1) GEMM(kind, 1, 2) static const bge_gemms gemms_##kind = {                         \
+    GEMM(kind, 1, 1) GEMM(kind, 2, 1) GEMM(kind, 3, 1) GEMM(kind, 4, 1) GEMM(kind, 1, 2)                               \
+    static const bge_gemms gemms_##kind = {                                                                            \
         .one = {NULL, gemm_##kind##_1x1, gemm_##kind##_2x1, gemm_##kind##_3x1, gemm_##kind##_4x1},                     \
         .wide = {NULL, gemm_##kind##_1x2},                                                                             \
         .wide_panels = {0, 2},                                                                                         \
     };
+// clang-format on
 
 TABLE(f32)
 TABLE(f16)
