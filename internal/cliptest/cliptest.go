@@ -100,7 +100,7 @@ func (f *File) add(rng *rand.Rand, name string, shape ...int64) {
 	for _, d := range shape {
 		n *= d
 	}
-	scale, shift := float32(1), float32(0)
+	var scale, shift float32
 	switch {
 	case strings.Contains(name, "_ln") || strings.Contains(name, ".ln"):
 		scale = 0.2

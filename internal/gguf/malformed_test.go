@@ -45,14 +45,6 @@ func first(change func(*specTensor)) func(*spec) {
 	return func(s *spec) { change(&s.tensors[0]) }
 }
 
-// put overwrites bytes of the encoded file.
-func put(at int, b ...byte) func([]byte) []byte {
-	return func(file []byte) []byte {
-		copy(file[at:], b)
-		return file
-	}
-}
-
 func cut(n int) func([]byte) []byte { return func(b []byte) []byte { return b[:n] } }
 
 // before overwrites what precedes the first occurrence of a text in the encoded file.
