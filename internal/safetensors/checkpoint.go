@@ -34,9 +34,13 @@ type Checkpoint struct {
 
 // place is a tensor and the file that has it.
 type place struct {
-	Tensor
 	file *File
+	i    int32 // in file.tensors
 }
+
+func (p place) tensor() Tensor { return p.file.tensors[p.i] }
+
+func (p place) name() string { return p.file.tensors[p.i].Name }
 
 // OpenCheckpoint opens DIR/model.safetensors or, where there is none, DIR/model.safetensors.index.json and the shards
 // that it names. The index must name plain .safetensors files in the folder, list every tensor of each shard under
@@ -66,8 +70,7 @@ func openCheckpoint(dir string) (*Checkpoint, error) {
 		return errors.Join(errs...)
 	})
 	if err := c.load(root); err != nil {
-		c.close()
-		return nil, err
+		return nil, errors.Join(err, c.close())
 	}
 	return c, nil
 }
@@ -111,18 +114,18 @@ func (c *Checkpoint) collect() {
 	}
 	c.tensors = make([]place, 0, n)
 	for _, f := range c.files {
-		for _, t := range f.tensors {
-			c.tensors = append(c.tensors, place{t, f})
+		for i := range f.tensors {
+			c.tensors = append(c.tensors, place{f, int32(i)})
 		}
 	}
-	slices.SortStableFunc(c.tensors, func(a, b place) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortStableFunc(c.tensors, func(a, b place) int { return cmp.Compare(a.name(), b.name()) })
 }
 
 // checkIndex sees to it that index and shards say the same.
 func (c *Checkpoint) checkIndex(index index) error {
 	for i := 1; i < len(c.tensors); i++ {
-		if a, b := c.tensors[i-1], c.tensors[i]; a.Name == b.Name {
-			return malformed("tensor %s is in two shards, %s and %s", quote(a.Name), base(a.file), base(b.file))
+		if a, b := c.tensors[i-1], c.tensors[i]; a.name() == b.name() {
+			return malformed("tensor %s is in two shards, %s and %s", quote(a.name()), base(a.file), base(b.file))
 		}
 	}
 	for _, m := range index {
@@ -138,10 +141,10 @@ func (c *Checkpoint) checkIndex(index index) error {
 		return nil
 	}
 	for _, p := range c.tensors {
-		if _, ok := slices.BinarySearchFunc(index, p.Name, func(m mapping, name string) int {
+		if _, ok := slices.BinarySearchFunc(index, p.name(), func(m mapping, name string) int {
 			return cmp.Compare(m.tensor, name)
 		}); !ok {
-			return malformed("tensor %s of %s is not in %s: they belong to different checkpoints", quote(p.Name), base(p.file), indexName)
+			return malformed("tensor %s of %s is not in %s: they belong to different checkpoints", quote(p.name()), base(p.file), indexName)
 		}
 	}
 	return nil
@@ -150,7 +153,7 @@ func (c *Checkpoint) checkIndex(index index) error {
 func base(f *File) string { return filepath.Base(f.name) }
 
 func (c *Checkpoint) find(name string) (place, bool) {
-	i, ok := slices.BinarySearchFunc(c.tensors, name, func(p place, name string) int { return cmp.Compare(p.Name, name) })
+	i, ok := slices.BinarySearchFunc(c.tensors, name, func(p place, name string) int { return cmp.Compare(p.name(), name) })
 	if !ok {
 		return place{}, false
 	}
@@ -170,7 +173,7 @@ func (c *Checkpoint) Files() []*File { return slices.Clone(c.files) }
 func (c *Checkpoint) Tensors() []Tensor {
 	list := make([]Tensor, len(c.tensors))
 	for i, p := range c.tensors {
-		list[i] = p.Tensor
+		list[i] = p.tensor()
 	}
 	return list
 }
@@ -178,7 +181,10 @@ func (c *Checkpoint) Tensors() []Tensor {
 // Tensor returns the tensor of that name.
 func (c *Checkpoint) Tensor(name string) (Tensor, bool) {
 	p, ok := c.find(name)
-	return p.Tensor, ok
+	if !ok {
+		return Tensor{}, false
+	}
+	return p.tensor(), true
 }
 
 // Reader returns a reader of the tensor's bytes, as File.Reader does. It panics where t is no tensor of c.
@@ -187,7 +193,7 @@ func (c *Checkpoint) Reader(t Tensor) *io.SectionReader {
 	if !ok {
 		panic(fmt.Sprintf("safetensors: tensor %s of another checkpoint asked of %s", quote(t.Name), c.dir))
 	}
-	return p.file.Reader(p.Tensor)
+	return p.file.Reader(p.tensor())
 }
 
 // mapping is one line of an index.
@@ -343,13 +349,16 @@ func (d *folder) index() (index, error) {
 		return nil, err
 	}
 	defer file.Close()
-	var sb strings.Builder
-	n, err := io.Copy(&sb, io.LimitReader(file, maxIndex+1))
+	info, err := file.Stat()
 	if err != nil {
 		return nil, err
 	}
-	if n > maxIndex {
-		return nil, malformed("it is larger than %d bytes", maxIndex)
+	if info.Size() > maxIndex {
+		return nil, malformed("it has %d bytes: want at most %d", info.Size(), maxIndex)
 	}
-	return parseIndex(sb.String())
+	text, err := readText(file, 0, info.Size())
+	if err != nil {
+		return nil, err
+	}
+	return parseIndex(text)
 }

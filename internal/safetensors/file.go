@@ -170,14 +170,14 @@ func (f *File) parse() error {
 
 // readHeader reads the header's text, once its length is known to be in the file.
 func (f *File) readHeader() (string, error) {
-	var length [lengthBytes]byte
 	if f.size < lengthBytes {
 		return "", malformed("it has %d bytes: want at least %d, the length of the header", f.size, lengthBytes)
 	}
-	if err := readFull(f.src, length[:], 0); err != nil {
+	length, err := readText(f.src, 0, lengthBytes)
+	if err != nil {
 		return "", err
 	}
-	n := binary.LittleEndian.Uint64(length[:])
+	n := binary.LittleEndian.Uint64([]byte(length))
 	if n > maxHeader {
 		return "", malformed("it claims a header of %d bytes: want at most %d, so this is no safetensors file", n, maxHeader)
 	}
@@ -188,16 +188,10 @@ func (f *File) readHeader() (string, error) {
 		return "", malformed("it claims a header of %d bytes: want at least 2, an empty object", n)
 	}
 	f.dataStart = lengthBytes + int64(n)
-	var sb strings.Builder
-	sb.Grow(int(n))
-	got, err := io.Copy(&sb, io.NewSectionReader(f.src, lengthBytes, int64(n)))
-	if err == nil && got < int64(n) {
-		err = io.ErrUnexpectedEOF
-	}
+	text, err := readText(f.src, lengthBytes, int64(n))
 	if err != nil {
-		return "", fmt.Errorf("read the header: %w", err)
+		return "", err
 	}
-	text := sb.String()
 	if text[0] != '{' {
 		return "", malformed("the header starts with %q: want {, so this is no safetensors file", text[:1])
 	}
@@ -207,15 +201,18 @@ func (f *File) readHeader() (string, error) {
 	return text, nil
 }
 
-func readFull(r io.ReaderAt, b []byte, at int64) error {
-	n, err := r.ReadAt(b, at)
-	if n == len(b) {
-		return nil
-	}
-	if err == nil || err == io.EOF {
+// readText reads n bytes, which the caller knows to be there, in one allocation.
+func readText(r io.ReaderAt, at, n int64) (string, error) {
+	var sb strings.Builder
+	sb.Grow(int(n))
+	got, err := io.Copy(&sb, io.NewSectionReader(r, at, n))
+	if err == nil && got < n {
 		err = io.ErrUnexpectedEOF
 	}
-	return fmt.Errorf("read %d bytes at %d: %w", len(b), at, err)
+	if err != nil {
+		return "", fmt.Errorf("read %d bytes at %d: %w", n, at, err)
+	}
+	return sb.String(), nil
 }
 
 // parseEntry reads what the header says under one name.
@@ -229,11 +226,12 @@ func (f *File) parseEntry(c *cursor, name string) error {
 	if len(f.tensors) == maxTensors {
 		return malformed("there are more than %d tensors", maxTensors)
 	}
+	name = c.keep(name)
 	t, err := parseTensor(c)
 	if err != nil {
 		return fmt.Errorf("tensor %s: %w", quote(name), err)
 	}
-	t.Name = strings.Clone(name) // the header's text is let go
+	t.Name = name
 	f.tensors = append(f.tensors, t)
 	return nil
 }
@@ -244,6 +242,7 @@ func (f *File) parseMetadata(c *cursor) error {
 	}
 	f.metadata = map[string]string{}
 	return c.object(metadataName, func(key string) error {
+		key = c.keep(key)
 		value, err := c.str("a value of " + metadataName)
 		if err != nil {
 			return fmt.Errorf("%s: %s: %w", metadataName, quote(key), err)
@@ -254,54 +253,80 @@ func (f *File) parseMetadata(c *cursor) error {
 		if len(f.metadata) == maxMetadata {
 			return malformed("%s has more than %d entries", metadataName, maxMetadata)
 		}
-		f.metadata[strings.Clone(key)] = strings.Clone(value)
+		f.metadata[key] = c.keep(value)
 		return nil
 	})
 }
 
+// description is what the header says of a tensor.
+type description struct {
+	dtype                              string
+	shape                              [maxRank]int64
+	offsets                            [2]int64
+	rank, ends                         int
+	hasDType, hasShape, hasDataOffsets bool
+}
+
+// field reads the value of one field.
+func (d *description) field(c *cursor, name string) (err error) {
+	var twice *bool
+	switch name {
+	case "dtype":
+		twice = &d.hasDType
+		d.dtype, err = c.str("dtype")
+	case "shape":
+		twice = &d.hasShape
+		d.rank, err = c.naturals("shape", d.shape[:])
+	case "data_offsets":
+		twice = &d.hasDataOffsets
+		d.ends, err = c.naturals("data_offsets", d.offsets[:])
+	default:
+		return malformed("field %s is unknown", quote(name))
+	}
+	if *twice && err == nil {
+		return malformed("field %s is there twice", name)
+	}
+	*twice = true
+	return err
+}
+
 // parseTensor reads the object that describes a tensor and checks it as far as it goes alone.
 func parseTensor(c *cursor) (Tensor, error) {
-	var t Tensor
-	var dtype string
-	var offsets []int64
-	seen := [3]bool{}
-	err := c.object("dtype, shape and data_offsets", func(field string) (err error) {
-		i := slices.Index([]string{"dtype", "shape", "data_offsets"}, field)
-		if i < 0 {
-			return malformed("field %s is unknown", quote(field))
+	var d description
+	m, err := c.members("dtype, shape and data_offsets")
+	for err == nil {
+		var name string
+		var ok bool
+		if name, ok, err = m.next(); !ok {
+			break
 		}
-		if seen[i] {
-			return malformed("field %s is there twice", field)
-		}
-		seen[i] = true
-		switch field {
-		case "dtype":
-			dtype, err = c.str(field)
-		case "shape":
-			t.Shape, err = c.naturals(field, maxRank)
-		default:
-			offsets, err = c.naturals(field, 2)
-		}
-		return err
-	})
+		err = d.field(c, name)
+	}
 	if err != nil {
-		return t, err
+		return Tensor{}, err
 	}
-	if seen != [3]bool{true, true, true} {
-		return t, malformed("want all of dtype, shape and data_offsets")
+	return d.tensor()
+}
+
+// tensor checks that the fields are all there and agree.
+func (d *description) tensor() (Tensor, error) {
+	if !d.hasDType || !d.hasShape || !d.hasDataOffsets {
+		return Tensor{}, malformed("want all of dtype, shape and data_offsets")
 	}
-	var ok bool
-	if t.DType, ok = known(dtype); !ok {
-		return t, malformed("element type %s is unknown", quote(dtype))
+	dtype, ok := known(d.dtype)
+	if !ok {
+		return Tensor{}, malformed("element type %s is unknown", quote(d.dtype))
 	}
-	if len(offsets) != 2 || offsets[0] > offsets[1] {
-		return t, malformed("data_offsets are %v: want a start and an end", offsets)
+	start, end := d.offsets[0], d.offsets[1]
+	if d.ends != 2 || start > end {
+		return Tensor{}, malformed("data_offsets are %v: want a start and an end", slices.Clone(d.offsets[:d.ends]))
 	}
-	t.Offset, t.Size = offsets[0], offsets[1]-offsets[0]
-	want, err := TensorSize(t.DType, t.Shape)
+	t := Tensor{DType: dtype, Shape: make([]int64, d.rank), Offset: start, Size: end - start}
+	copy(t.Shape, d.shape[:]) // not slices.Clone, which would keep d alive where rank is 0
+	want, err := TensorSize(dtype, t.Shape)
 	if err == nil && want != t.Size {
 		err = malformed("%s of shape %s takes %d bytes, but data_offsets %v hold %d",
-			t.DType, shapeText(t.Shape), want, offsets, t.Size)
+			dtype, shapeText(t.Shape), want, d.offsets, t.Size)
 	}
 	return t, err
 }
