@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math"
 	"os"
 	"slices"
 	"sync"
@@ -93,9 +92,6 @@ func openFile(file *os.File, path string) (*File, error) {
 	f := &File{name: path, src: file, size: info.Size(), file: file}
 	if err := f.parse(); err != nil {
 		return nil, err
-	}
-	if f.size > math.MaxInt {
-		return nil, unsupported("%d bytes are more than this machine can address", f.size)
 	}
 	m, err := mapFile(file, int(f.size))
 	if err != nil {

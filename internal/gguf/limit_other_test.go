@@ -2,7 +2,13 @@
 
 package gguf_test
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
+
+// maxParseTime is generous: the race detector costs several times the time, and other systems are not measured.
+const maxParseTime = 10 * time.Second
 
 // limitMemory does nothing: elsewhere the limit does not exist, and the race detector's own memory exceeds it.
 func limitMemory(t *testing.T) { t.Log("memory is not limited here") }

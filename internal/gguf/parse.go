@@ -50,6 +50,9 @@ func Parse(r io.ReaderAt, size int64) (*File, error) {
 }
 
 func (f *File) parse() error {
+	if f.size > math.MaxInt {
+		return unsupported("%d bytes are more than this machine can address", f.size)
+	}
 	s := newScanner(f.src, 0, f.size)
 	keys, tensors, err := f.parseHead(s)
 	if err != nil {

@@ -116,13 +116,15 @@ func shardMap(name string) map[string]string {
 	return sharded(map[string]string{indexed: fmt.Sprintf(`{"weight_map":{"a":%q,"b":%q,"c":%q}}`, shardOne, shardOne, name)})
 }
 
-func TestCheckpointAttacks(t *testing.T) {
+type checkpointAttack struct {
+	files map[string]string
+	says  string
+}
+
+func checkpointAttacks(t *testing.T) map[string]checkpointAttack {
 	index := func(text string) map[string]string { return sharded(map[string]string{indexed: text}) }
 	outside := filepath.Join(folder(t, map[string]string{"secret.safetensors": string(floats("c"))}), "secret.safetensors")
-	for name, c := range map[string]struct {
-		files map[string]string
-		says  string
-	}{
+	return map[string]checkpointAttack{
 		"parent":                  {shardMap("../secret.safetensors"), "want the plain name of a .safetensors file"},
 		"parent, hidden":          {shardMap("x/../../secret.safetensors"), "plain name"},
 		"absolute":                {shardMap(outside), "plain name"},
@@ -163,7 +165,11 @@ func TestCheckpointAttacks(t *testing.T) {
 			"escapes"},
 		"shard is a folder": {sharded(map[string]string{shardTwo: "", shardTwo + "/x": "y"}), "want a regular file"},
 		"nothing":           {map[string]string{"config.json": "{}"}, "want model.safetensors or model.safetensors.index.json"},
-	} {
+	}
+}
+
+func TestCheckpointAttacks(t *testing.T) {
+	for name, c := range checkpointAttacks(t) {
 		t.Run(name, func(t *testing.T) {
 			dir := folder(t, c.files)
 			before := descriptors(t)

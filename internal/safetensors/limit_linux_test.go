@@ -4,10 +4,14 @@ package safetensors_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
+
+// maxParseTime is the scoreboard's bound on a file's check.
+const maxParseTime = time.Second
 
 // childMemory is far more than a mutant of a few kilobytes may take, and far less than what a count from one could.
 const childMemory = 512 << 20
