@@ -9,15 +9,15 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/bgevl/bgevl/internal/atomicfile"
 )
 
-// output is the file under way: a hidden temporary file beside the target, which takes the target's name when it is
-// whole, and is removed otherwise. A process that is killed leaves only the hidden file behind.
+// output is the file under way, with the place in its header that is filled in last.
 type output struct {
 	target    string
 	overwrite bool
-	file      *os.File
-	mode      fs.FileMode // of the finished file
+	file      *atomicfile.File
 
 	header *bytes.Buffer // non-nil while the header is being written
 	offset int64         // where the fingerprint stands
@@ -73,38 +73,13 @@ func checkSpace(target string, need int64, free func(folder string) (int64, bool
 
 func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
 
-// createOutput makes the temporary file. Where target is a link, what it points to is replaced.
+// createOutput begins the file. Where target is a link, what it points to is replaced.
 func createOutput(target string, overwrite bool) (*output, error) {
-	if real, err := filepath.EvalSymlinks(target); err == nil {
-		target = real
-	}
-	var file *os.File
-	var err error
-	for i := 0; i < 1000; i++ { // more leftovers than that are not by chance
-		name := filepath.Join(filepath.Dir(target), fmt.Sprintf(".%s.%d-%d.part", filepath.Base(target), os.Getpid(), i))
-		// Made as any program makes a file, to learn what the umask leaves of its mode; nothing is in it yet.
-		file, err = os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
-		if !errors.Is(err, fs.ErrExist) {
-			break
-		}
-	}
+	file, err := atomicfile.Create(target)
 	if err != nil {
 		return nil, fmt.Errorf("write %s: %w", target, err)
 	}
-	o := &output{target: target, overwrite: overwrite, file: file}
-	info, err := file.Stat()
-	if err == nil {
-		o.mode = info.Mode().Perm()
-		err = file.Chmod(0o600)
-	}
-	if old, statErr := os.Stat(target); statErr == nil {
-		o.mode = old.Mode().Perm()
-	}
-	if err != nil {
-		o.discard()
-		return nil, fmt.Errorf("write %s: %w", target, err)
-	}
-	return o, nil
+	return &output{target: target, overwrite: overwrite, file: file}, nil
 }
 
 // Write implements io.Writer for the gguf.Writer.
@@ -138,49 +113,17 @@ func (o *output) commit(fingerprint string) error {
 	if _, err := o.file.WriteAt([]byte(fingerprint), o.offset); err != nil {
 		return err
 	}
-	if err := o.file.Chmod(o.mode); err != nil {
-		return err
-	}
-	if err := o.file.Sync(); err != nil {
-		return err
-	}
-	if err := o.file.Close(); err != nil {
-		return err
-	}
-	if err := o.rename(); err != nil {
-		return err
-	}
-	syncFolder(filepath.Dir(o.target))
-	return nil
-}
-
-func (o *output) rename() error {
 	if o.overwrite {
-		return os.Rename(o.file.Name(), o.target)
+		return o.file.Commit()
 	}
-	// A link fails where the name has been taken since it was checked; a rename would replace what is there.
-	err := os.Link(o.file.Name(), o.target)
-	if err == nil {
-		return os.Remove(o.file.Name())
-	}
-	if _, statErr := os.Lstat(o.target); statErr == nil || errors.Is(err, fs.ErrExist) {
+	err := o.file.CommitNew()
+	if errors.Is(err, fs.ErrExist) {
 		return existsError(o.target)
 	}
-	return os.Rename(o.file.Name(), o.target) // file systems without links
+	return err
 }
 
 // discard removes the temporary file, if it is still there.
-func (o *output) discard() {
-	_ = o.file.Close() // nothing of it is kept
-	_ = os.Remove(o.file.Name())
-}
-
-// syncFolder makes a rename durable where the system can do that; where it cannot, the file is whole all the same.
-func syncFolder(folder string) {
-	if d, err := os.Open(folder); err == nil {
-		_ = d.Sync()
-		_ = d.Close()
-	}
-}
+func (o *output) discard() { _ = o.file.Discard() } // nothing of it is kept
 
 var _ io.Writer = (*output)(nil)

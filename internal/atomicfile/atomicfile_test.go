@@ -46,6 +46,51 @@ func TestCommitReplaces(t *testing.T) {
 	require.Error(t, f.Commit(), "a second Commit")
 }
 
+func TestCommitNewReplacesNothing(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "out")
+	f, err := atomicfile.Create(path)
+	require.NoError(t, err)
+	_, err = f.WriteString("ours")
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, []byte("theirs"), 0o600))
+	require.ErrorIs(t, f.CommitNew(), os.ErrExist)
+	got, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, "theirs", string(got))
+	require.Equal(t, []string{"out"}, names(t, dir))
+
+	require.NoError(t, os.Remove(path))
+	f, err = atomicfile.Create(path)
+	require.NoError(t, err)
+	require.NoError(t, f.CommitNew())
+	require.Equal(t, []string{"out"}, names(t, dir))
+}
+
+// A new file gets the mode of any new file, an old one keeps its own, and until then only the owner can read.
+func TestModes(t *testing.T) {
+	dir := t.TempDir()
+	plain, path := filepath.Join(dir, "plain"), filepath.Join(dir, "out")
+	require.NoError(t, os.WriteFile(plain, nil, 0o666))
+	mode := func(path string) os.FileMode {
+		st, err := os.Stat(path)
+		require.NoError(t, err)
+		return st.Mode().Perm()
+	}
+	f, err := atomicfile.Create(path)
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o600), mode(f.Name()))
+	require.NoError(t, f.Commit())
+	require.Equal(t, mode(plain), mode(path))
+
+	require.NoError(t, os.Chmod(path, 0o666)) // more than an umask usually leaves
+	f, err = atomicfile.Create(path)
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o600), mode(f.Name()))
+	require.NoError(t, f.Commit())
+	require.Equal(t, os.FileMode(0o666), mode(path))
+}
+
 func TestDiscardLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
 	f, err := atomicfile.Create(filepath.Join(dir, "out"))
