@@ -65,10 +65,7 @@ int32_t bge_context_new(bge_model *model, const bge_context_params *params, bge_
                         bge_error *err) noexcept {
     return bge::guarded(err, [&] {
         constexpr int32_t most_threads = GGML_MAX_N_THREADS;
-        if (model == nullptr || params == nullptr || out == nullptr ||
-            params->struct_size != sizeof(bge_context_params)) {
-            bge::fail(BGE_ERR_ARGUMENT, "bge_context_new: model, params and out are needed, of this version of bge.h");
-        }
+        bge::check_call("bge_context_new", params, {model, out});
         if (params->n_threads < 1 || params->n_threads > most_threads) {
             bge::fail(BGE_ERR_ARGUMENT, "%" PRId32 " threads: want 1 to %" PRId32, params->n_threads, most_threads);
         }

@@ -65,7 +65,7 @@ struct linear_op final : kernel_op {
 
     linear_op(const bge_kernels *kernels, scratch_space &scratch) : kernels(kernels), scratch(scratch) {}
 
-    // dst->src: x, then the residual of a single part
+    // dst->src: x, then the first part's residual where it has one
     void bind(ggml_tensor *dst) override {
         args.x = floats(dst->src[0]);
         args.x_stride = row_stride(dst->src[0]);
@@ -210,26 +210,19 @@ ggml_tensor *graph::input_ids(std::vector<int32_t> ids) {
 }
 
 ggml_tensor *graph::linear(const linear_weight &l, ggml_tensor *x, int32_t act, ggml_tensor *residual) {
-    if (model.kernels == nullptr) {
-        ggml_tensor *y = ggml_mul_mat(ctx, l.w, x); // [n_out, n]
-        y = l.bias != nullptr ? ggml_add(ctx, y, l.bias) : y;
-        y = activate(ctx, y, act);
-        return residual != nullptr ? ggml_add(ctx, y, residual) : y;
+    if (model.kernels != nullptr) {
+        return parts({&l}, x, act, residual);
     }
-    auto op = std::make_unique<linear_op>(model.kernels, scratch);
-    op->args.m = x->ne[1];
-    op->args.n_in = l.n_in();
-    op->args.n_parts = 1;
-    op->args.allow_bf16 = l.w->type == GGML_TYPE_BF16;
-    op->args.part[0] = part_of(l, act);
-    if (residual != nullptr) {
-        return custom(l.n_out(), x->ne[1], {x, residual}, std::move(op));
-    }
-    return custom(l.n_out(), x->ne[1], {x}, std::move(op));
+    ggml_tensor *y = ggml_mul_mat(ctx, l.w, x); // [n_out, n]
+    y = l.bias != nullptr ? ggml_add(ctx, y, l.bias) : y;
+    y = activate(ctx, y, act);
+    return residual != nullptr ? ggml_add(ctx, y, residual) : y;
 }
 
-// Layers over the same x, their results side by side. first_act is the activation of the first; the others have none.
-ggml_tensor *graph::parts(std::initializer_list<const linear_weight *> layers, ggml_tensor *x, int32_t first_act) {
+// Layers over the same x, their results side by side. The activation and the residual are the first layer's; the others
+// have none.
+ggml_tensor *graph::parts(std::initializer_list<const linear_weight *> layers, ggml_tensor *x, int32_t first_act,
+                          ggml_tensor *residual) {
     auto op = std::make_unique<linear_op>(model.kernels, scratch);
     op->args.m = x->ne[1];
     op->args.allow_bf16 = 1;
@@ -241,6 +234,9 @@ ggml_tensor *graph::parts(std::initializer_list<const linear_weight *> layers, g
         op->args.part[at] = part_of(*l, at == 0 ? first_act : int32_t(BGE_ACT_NONE));
         width += l->n_out();
     }
+    if (residual != nullptr) {
+        return custom(width, x->ne[1], {x, residual}, std::move(op));
+    }
     return custom(width, x->ne[1], {x}, std::move(op)); // [n_out of each layer, n]
 }
 
@@ -251,7 +247,7 @@ void graph::linears(std::initializer_list<const linear_weight *> layers, ggml_te
         }
         return;
     }
-    ggml_tensor *all = parts(layers, x, BGE_ACT_NONE);
+    ggml_tensor *all = parts(layers, x, BGE_ACT_NONE, nullptr);
     size_t offset = 0;
     for (const linear_weight *l : layers) {
         *y++ = ggml_view_2d(ctx, all, l->n_out(), x->ne[1], all->nb[1], offset);
@@ -264,7 +260,7 @@ ggml_tensor *graph::gated(const linear_weight &gate, const linear_weight &up, gg
         ggml_tensor *g = ggml_silu(ctx, linear(gate, x, BGE_ACT_NONE, nullptr));
         return ggml_mul(ctx, g, linear(up, x, BGE_ACT_NONE, nullptr));
     }
-    ggml_tensor *both = parts({&gate, &up}, x, BGE_ACT_SILU);
+    ggml_tensor *both = parts({&gate, &up}, x, BGE_ACT_SILU, nullptr);
     const size_t half = size_t(gate.n_out()) * sizeof(float);
     return ggml_mul(ctx, ggml_view_2d(ctx, both, gate.n_out(), x->ne[1], both->nb[1], 0),
                     ggml_view_2d(ctx, both, up.n_out(), x->ne[1], both->nb[1], half));

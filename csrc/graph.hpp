@@ -100,7 +100,8 @@ class graph {
     ggml_tensor *custom(int64_t ne0, int64_t ne1, std::initializer_list<ggml_tensor *> args,
                         std::unique_ptr<kernel_op> op);
     ggml_tensor *norm(const norm_weight &w, ggml_tensor *x, float eps);
-    ggml_tensor *parts(std::initializer_list<const linear_weight *> layers, ggml_tensor *x, int32_t first_act);
+    ggml_tensor *parts(std::initializer_list<const linear_weight *> layers, ggml_tensor *x, int32_t first_act,
+                       ggml_tensor *residual);
     ggml_tensor *attention_ggml(ggml_tensor *q, ggml_tensor *k, ggml_tensor *v, int32_t n_head, int32_t n_kv_head,
                                 const sequences &s);
 };

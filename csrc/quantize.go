@@ -51,7 +51,7 @@ func Limit(typ uint32) float32 {
 // many goroutines at once.
 func Quantize(typ uint32, src []float32, perRow int64, dst []byte) error {
 	var e C.bge_error
-	code := C.bge_quantize(cType(typ), (*C.float)(unsafe.SliceData(src)), C.int64_t(len(src)), C.int64_t(perRow),
+	code := C.bge_quantize(cType(typ), floats(src), C.int64_t(len(src)), C.int64_t(perRow),
 		unsafe.Pointer(unsafe.SliceData(dst)), C.int64_t(len(dst)), &e)
 	return errorOf(code, &e)
 }
@@ -61,7 +61,7 @@ func Quantize(typ uint32, src []float32, perRow int64, dst []byte) error {
 func Dequantize(typ uint32, src []byte, dst []float32) error {
 	var e C.bge_error
 	code := C.bge_dequantize(cType(typ), unsafe.Pointer(unsafe.SliceData(src)), C.int64_t(len(src)),
-		(*C.float)(unsafe.SliceData(dst)), C.int64_t(len(dst)), &e)
+		floats(dst), C.int64_t(len(dst)), &e)
 	return errorOf(code, &e)
 }
 
