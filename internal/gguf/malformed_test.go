@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bgevl/bgevl/internal/gguf"
+	"github.com/bgevl/bgevl/internal/mutants"
 )
 
 // heapSlack is what a file of any size may cost beyond twice its own.
@@ -190,7 +191,7 @@ func parse(t *testing.T, file []byte) error {
 	f, err := gguf.Open(path)
 	runtime.ReadMemStats(&after)
 	var perr error
-	require.Less(t, fastest(func() { _, perr = gguf.Parse(bytes.NewReader(file), int64(len(file))) }), maxParseTime)
+	require.Less(t, mutants.Fastest(func() { _, perr = gguf.Parse(bytes.NewReader(file), int64(len(file))) }), mutants.MaxTime)
 	// What was allocated in all is more than what the heap ever held.
 	require.LessOrEqual(t, after.TotalAlloc-before.TotalAlloc, uint64(2*len(file)+heapSlack))
 	if err == nil {

@@ -8,26 +8,14 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/bgevl/bgevl/internal/gguf"
-)
-
-// The mutants of row 2 of the reliability scoreboard: 20,000 by default, the whole by
-//
-//	BGEVL_MUTANTS=200000 go test -run Mutants ./internal/gguf
-const (
-	defaultMutants = 20_000
-	envMutants     = "BGEVL_MUTANTS"       // how many
-	envChild       = "BGEVL_MUTANTS_CHILD" // set in the child, which runs them
+	"github.com/bgevl/bgevl/internal/mutants"
 )
 
 // mutate changes one to three things of a sound file, at random but the same for the same seed: numbers where the
@@ -196,48 +184,12 @@ func copyFile(f *gguf.File) error {
 	return nil
 }
 
-// TestMutants runs the mutants in a child whose memory is limited, so that a runaway allocation or a crash is the
-// child's alone.
+// The mutants of row 2 of the reliability scoreboard: 20,000 by default, the whole by
+//
+//	BGEVL_MUTANTS=200000 go test -run Mutants ./internal/gguf
 func TestMutants(t *testing.T) {
-	if os.Getenv(envChild) != "" {
-		mutantChild(t)
-		return
-	}
-	count := defaultMutants
-	if s := os.Getenv(envMutants); s != "" {
-		var err error
-		count, err = strconv.Atoi(s)
-		require.NoError(t, err, envMutants)
-	} else if testing.Short() {
-		count = defaultMutants / 10
-	}
-	cmd := exec.Command(os.Args[0], "-test.run=^TestMutants$", "-test.v", "-test.timeout=30m")
-	cmd.Env = append(os.Environ(), envChild+"="+strconv.Itoa(count))
-	out, err := cmd.CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	t.Logf("%s", out)
-}
-
-func mutantChild(t *testing.T) {
-	count, err := strconv.Atoi(os.Getenv(envChild))
-	require.NoError(t, err)
-	limitMemory(t)
-	var current atomic.Int64
-	go watch(&current)
 	path := filepath.Join(t.TempDir(), "mutant.gguf")
-	accepted := 0
-	for i := range count {
-		current.Store(int64(i))
-		ok := false
-		took := fastest(func() { ok = runMutant(t, i, path) })
-		require.Less(t, took, maxParseTime, "mutant %d", i)
-		if ok {
-			accepted++
-		}
-	}
-	t.Logf("%d mutants, %d accepted", count, accepted)
-	require.Greater(t, accepted, count/100, "hardly a mutant reaches what lies behind the checks")
-	require.Less(t, accepted, count/2, "hardly a mutant is malformed")
+	mutants.Run(t, func(i int) bool { return runMutant(t, i, path) })
 }
 
 // runMutant reports whether the mutant was accepted, after using all of it.
@@ -257,32 +209,4 @@ func runMutant(t *testing.T, i int, path string) bool {
 		require.NoError(t, exercise(f), "mutant %d", i)
 	}
 	return err == nil
-}
-
-// fastest returns how long f takes. Where that is too long it tries twice more: on a busy machine a process may have
-// to wait, but what f does wrong it does each time.
-func fastest(f func()) time.Duration {
-	least := time.Duration(math.MaxInt64)
-	for range 3 {
-		start := time.Now()
-		f()
-		if least = min(least, time.Since(start)); least < maxParseTime {
-			break
-		}
-	}
-	return least
-}
-
-// watch ends the process with a mutant's number when that never ends.
-func watch(current *atomic.Int64) {
-	const patience = time.Minute
-	for last := int64(-1); ; {
-		i := current.Load()
-		if i == last {
-			fmt.Printf("mutant %d hangs\n", i)
-			os.Exit(3)
-		}
-		last = i
-		time.Sleep(patience)
-	}
 }

@@ -10,10 +10,10 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/bgevl/bgevl/internal/mutants"
 	"github.com/bgevl/bgevl/internal/safetensors"
 )
 
@@ -148,7 +148,7 @@ func open(t *testing.T, b []byte) (*safetensors.File, error) {
 	// What was allocated in all is more than what the heap ever held.
 	require.LessOrEqual(t, after.TotalAlloc-before.TotalAlloc, uint64(2*len(b)+heapSlack))
 	var perr error
-	require.Less(t, fastest(func() { _, perr = safetensors.Parse(bytes.NewReader(b), int64(len(b))) }), maxParseTime)
+	require.Less(t, mutants.Fastest(func() { _, perr = safetensors.Parse(bytes.NewReader(b), int64(len(b))) }), mutants.MaxTime)
 	if err == nil {
 		t.Cleanup(func() { f.Close() })
 		require.NoError(t, perr)
@@ -157,20 +157,6 @@ func open(t *testing.T, b []byte) (*safetensors.File, error) {
 	require.ErrorContains(t, err, "safetensors: open "+path+": ", "the error names the file")
 	require.EqualError(t, perr, strings.Replace(err.Error(), "open "+path+": ", "", 1))
 	return nil, err
-}
-
-// fastest returns how long f takes. Where that is too long it tries twice more: on a busy machine a process may have
-// to wait, but what f does wrong it does each time.
-func fastest(f func()) time.Duration {
-	least := time.Duration(math.MaxInt64)
-	for range 3 {
-		start := time.Now()
-		f()
-		if least = min(least, time.Since(start)); least < maxParseTime {
-			break
-		}
-	}
-	return least
 }
 
 func TestAttacks(t *testing.T) {

@@ -1,6 +1,6 @@
 //go:build linux && !race
 
-package safetensors_test
+package mutants
 
 import (
 	"testing"
@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxParseTime is the scoreboard's bound on a file's check.
-const maxParseTime = time.Second
+// MaxTime is the scoreboard's bound on a file's check.
+const MaxTime = time.Second
 
 // childMemory is far more than a mutant of a few kilobytes may take, and far less than what a count from one could.
 const childMemory = 512 << 20
