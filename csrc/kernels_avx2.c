@@ -109,26 +109,11 @@ TABLE(f32)
 TABLE(f16)
 TABLE(bf16)
 
-static const bge_simd simd = {
-    .mr = MR,
-    .panel = PANEL,
-    .gemm = {&gemms_f32, &gemms_f16, &gemms_bf16, NULL},
-    .widen = widen_f16,
-    .widen_pairs = widen_bf16_pairs,
-    .to_bf16 = round_to_bf16,
-    .finish = finish,
-    .softmax = softmax,
-};
+static const bge_simd simd = INNER_LOOPS(NULL, round_to_bf16);
 
-#define KERNELS(title)                                                                                                 \
-    {                                                                                                                  \
-        .name = title, .panel = PANEL, .simd = &simd, .linear = bge_simd_linear,                                       \
-        .linear_scratch = bge_simd_linear_scratch, .layer_norm = layer_norm, .rms_norm = rms_norm,                     \
-        .attention = bge_simd_attention, .attention_scratch = bge_simd_attention_scratch,                              \
-    }
-
-const bge_kernels bge_kernels_avx2 = KERNELS("avx2");
-const bge_kernels bge_kernels_avxvnni = KERNELS("avxvnni"); // the same float kernels; int8 products will differ
+const bge_kernels bge_kernels_avx2 = KERNELS("avx2", 0, simd);
+const bge_kernels bge_kernels_avxvnni =
+    KERNELS("avxvnni", 0, simd); // the same float kernels; int8 products will differ
 
 #else
 typedef int bge_not_x86_64; // an empty file is not C

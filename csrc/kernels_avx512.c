@@ -163,24 +163,11 @@ TABLE(f16, GEMM)
 TABLE(bf16, GEMM)
 TABLE(dot, GEMM_BF16)
 
-#define INNER_LOOPS(dot_gemms, round)                                                                                  \
-    {                                                                                                                  \
-        .mr = MR, .panel = PANEL, .gemm = {&gemms_f32, &gemms_f16, &gemms_bf16, dot_gemms}, .widen = widen_f16,        \
-        .widen_pairs = widen_bf16_pairs, .to_bf16 = round, .finish = finish, .softmax = softmax,                       \
-    }
-
 static const bge_simd simd = INNER_LOOPS(NULL, round_to_bf16);
 static const bge_simd simd_bf16 = INNER_LOOPS(&gemms_dot, to_bf16);
 
-#define KERNELS(has_bf16, loops)                                                                                       \
-    {                                                                                                                  \
-        .name = "avx512", .bf16 = has_bf16, .panel = PANEL, .simd = &loops, .linear = bge_simd_linear,                 \
-        .linear_scratch = bge_simd_linear_scratch, .layer_norm = layer_norm, .rms_norm = rms_norm,                     \
-        .attention = bge_simd_attention, .attention_scratch = bge_simd_attention_scratch,                              \
-    }
-
-const bge_kernels bge_kernels_avx512 = KERNELS(0, simd);
-const bge_kernels bge_kernels_avx512bf16 = KERNELS(1, simd_bf16);
+const bge_kernels bge_kernels_avx512 = KERNELS("avx512", 0, simd);
+const bge_kernels bge_kernels_avx512bf16 = KERNELS("avx512", 1, simd_bf16);
 
 #else
 typedef int bge_no_avx512; // an empty file is not C
