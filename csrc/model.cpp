@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cinttypes>
+#include <string>
 #include <system_error>
 #include <thread>
 
@@ -18,6 +19,15 @@ namespace {
 
 constexpr size_t cache_line = 64;
 
+// The instruction sets that can be asked for here, as a list for an error.
+std::string kernels_here() {
+    std::string names;
+    for (int32_t i = 0; const bge_kernels *k = bge_kernels_at(i); i++) {
+        names += (i > 0 ? ", " : "") + std::string(k->name);
+    }
+    return names;
+}
+
 const bge_kernels *choose_kernels(const char *name) {
     const char *asked = name != nullptr && *name != '\0' ? name : std::getenv("BGEVL_CPU");
     if (asked != nullptr && std::strcmp(asked, "ggml") == 0) {
@@ -27,8 +37,10 @@ const bge_kernels *choose_kernels(const char *name) {
     const bge_kernels *k = bge_kernels_select(name, &status);
     if (k == nullptr) {
         const bool unknown = status == BGE_KERNELS_UNKNOWN;
-        fail(BGE_ERR_UNSUPPORTED, "kernels %s (BGEVL_CPU): %s", asked != nullptr ? asked : "",
-             unknown ? "no instruction set of that name is known" : "this processor or build cannot run them");
+        fail(BGE_ERR_UNSUPPORTED, "kernels %s (BGEVL_CPU): %s: name none, ggml, or one of %s",
+             asked != nullptr ? asked : "",
+             unknown ? "no instruction set of that name is known" : "this processor or build cannot run them",
+             kernels_here().c_str());
     }
     return k;
 }

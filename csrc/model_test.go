@@ -213,7 +213,7 @@ func TestNewCLIPNamesWhatIsWrong(t *testing.T) {
 		{"patch", func(p *CLIPParams, ts []Tensor) []Tensor { p.PatchSize = 7; return ts }, "no whole number of patches"},
 		{"patch 0", func(p *CLIPParams, ts []Tensor) []Tensor { p.PatchSize = 0; return ts }, "no whole number of patches"},
 		{"too wide", func(p *CLIPParams, ts []Tensor) []Tensor { p.Text.Width = 1 << 40; return ts }, "does not fit 32 bits"},
-		{"kernels", func(p *CLIPParams, ts []Tensor) []Tensor { p.Kernels = "abacus"; return ts }, "no instruction set of that name"},
+		{"kernels", func(p *CLIPParams, ts []Tensor) []Tensor { p.Kernels = "abacus"; return ts }, "no instruction set of that name is known: name none, ggml, or one of "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			changed := p
