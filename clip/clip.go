@@ -7,6 +7,7 @@ import (
 
 	"github.com/bgevl/bgevl/csrc"
 	"github.com/bgevl/bgevl/internal/gguf"
+	"github.com/bgevl/bgevl/internal/modelfile"
 	"github.com/bgevl/bgevl/internal/pixels"
 	"github.com/bgevl/bgevl/internal/tokenizer"
 )
@@ -21,9 +22,6 @@ type Options struct {
 	Contexts int
 }
 
-// maxContexts bounds Options.Contexts and Options.Threads: a larger number is a mistake, not a machine.
-const maxContexts = 512
-
 // Model is a CLIP model of two towers. It is safe for any number of goroutines; see the package's documentation.
 type Model struct {
 	path       string
@@ -31,7 +29,7 @@ type Model struct {
 	info       Info
 	tokenizer  tokenizer.Tokenizer
 	preprocess *pixels.Config
-	res        *resources
+	runner     *modelfile.Runner
 	identity   identityOnce
 	cleanup    runtime.Cleanup
 }
@@ -78,7 +76,10 @@ func OpenFile(path string, f *gguf.File, o *Options) (*Model, error) {
 }
 
 func open(path string, f *gguf.File, o *Options) (*Model, error) {
-	opt, err := o.resolve()
+	if o == nil {
+		o = &Options{}
+	}
+	limits, err := modelfile.Limits{Threads: o.Threads, Contexts: o.Contexts}.Resolve()
 	if err != nil {
 		return nil, err
 	}
@@ -86,11 +87,11 @@ func open(path string, f *gguf.File, o *Options) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	tensors, err := checkTensors(f, p)
+	tensors, err := readTensors(f, p)
 	if err != nil {
 		return nil, err
 	}
-	prep, err := readPreprocess(f, p)
+	prep, _, err := modelfile.Preprocess(f, p.imageSize, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -103,36 +104,9 @@ func open(path string, f *gguf.File, o *Options) (*Model, error) {
 		return nil, err
 	}
 	m := &Model{path: path, params: p, info: readInfo(f, p), tokenizer: tok, preprocess: prep,
-		res: newResources(model, f, opt)}
-	m.cleanup = runtime.AddCleanup(m, func(r *resources) { _ = r.close() }, m.res)
+		runner: modelfile.NewRunner("clip", ErrClosed, model, f, limits)}
+	m.cleanup = runtime.AddCleanup(m, func(r *modelfile.Runner) { _ = r.Close() }, m.runner)
 	return m, nil
-}
-
-// resolve checks the options and fills in what is left to the package.
-func (o *Options) resolve() (Options, error) {
-	var opt Options
-	if o != nil {
-		opt = *o
-	}
-	if opt.Threads < 0 || opt.Threads > maxContexts || opt.Contexts < 0 || opt.Contexts > maxContexts {
-		return opt, fmt.Errorf("options: want 0 to %d threads and contexts, got %d and %d", maxContexts, opt.Threads, opt.Contexts)
-	}
-	if opt.Threads == 0 {
-		opt.Threads = min(runtime.GOMAXPROCS(0), maxContexts)
-	}
-	if opt.Contexts == 0 {
-		opt.Contexts = 1
-	}
-	return opt, nil
-}
-
-// csrc gives the hyperparameters to C.
-func (p *params) csrc() csrc.CLIPParams {
-	side := func(t tower) csrc.TowerParams {
-		return csrc.TowerParams{Layers: t.layers, Width: t.width, FFN: t.ffn, Heads: t.heads, Eps: t.eps, GELU: p.gelu}
-	}
-	return csrc.CLIPParams{Text: side(p.text), Vocab: p.vocab, Context: p.context, Vision: side(p.vision),
-		ImageSize: p.imageSize, PatchSize: p.patchSize, Projection: p.projection, FileMapped: true}
 }
 
 // Info returns the model's description.
@@ -151,7 +125,7 @@ func (m *Model) PixelCount() int { return 3 * m.params.imageSize * m.params.imag
 // calls fail with ErrClosed. It may be called more than once, by any goroutine; each returns when all is given back.
 func (m *Model) Close() error {
 	m.cleanup.Stop()
-	err := m.res.close()
+	err := m.runner.Close()
 	runtime.KeepAlive(m)
 	return err
 }

@@ -90,7 +90,7 @@ func (m *Model) EncodeTokens(ctx context.Context, rows [][]int32, dst []float32)
 		ids = append(ids, row...)
 		lengths[i], pool[i] = int32(len(row)), at
 	}
-	err := m.res.use(ctx, func(c *csrc.Context) error { return c.EncodeText(ctx, ids, lengths, pool, dst) })
+	err := m.runner.Use(ctx, func(c *csrc.Context) error { return c.EncodeText(ctx, ids, lengths, pool, dst) })
 	runtime.KeepAlive(m)
 	if err != nil {
 		return err
@@ -132,7 +132,7 @@ func (m *Model) EncodeImage(ctx context.Context, pixels []float32, dst []float32
 	if n == 0 {
 		return nil
 	}
-	err := m.res.use(ctx, func(c *csrc.Context) error { return c.EncodeImage(ctx, pixels, n, dst) })
+	err := m.runner.Use(ctx, func(c *csrc.Context) error { return c.EncodeImage(ctx, pixels, n, dst) })
 	runtime.KeepAlive(m)
 	if err != nil {
 		return err

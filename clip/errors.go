@@ -3,8 +3,8 @@ package clip
 import (
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
+
+	"github.com/bgevl/bgevl/internal/modelfile"
 )
 
 var (
@@ -54,36 +54,7 @@ func (e *OpenError) Error() string { return "clip: open " + e.Path + ": " + e.Er
 func (e *OpenError) Unwrap() error { return e.Err }
 
 // KeyError is a metadata key of the file whose value cannot be used, or that is missing.
-type KeyError struct {
-	Key    string
-	Reason string // what is wrong, and where it helps, what to do
-	Err    error  // the reader's own error, where there is one
-}
-
-func (e *KeyError) Error() string { return "key " + e.Key + ": " + e.Reason }
-
-// Unwrap gives the reader's error: gguf.ErrNoKey for a missing key.
-func (e *KeyError) Unwrap() error { return e.Err }
+type KeyError = modelfile.KeyError
 
 // TensorError is a tensor that is missing, unknown, or of a wrong shape or type.
-type TensorError struct {
-	Name      string
-	Want, Got []int64 // shapes, outer dimension first; nil where the shape is not what is wrong
-	Reason    string  // set where Want is nil
-}
-
-func (e *TensorError) Error() string {
-	if e.Want == nil {
-		return "tensor " + e.Name + ": " + e.Reason
-	}
-	return fmt.Sprintf("tensor %s: want %s, got %s", e.Name, shapeString(e.Want), shapeString(e.Got))
-}
-
-// shapeString writes a shape as people do: 768x512.
-func shapeString(shape []int64) string {
-	parts := make([]string, len(shape))
-	for i, n := range shape {
-		parts[i] = strconv.FormatInt(n, 10)
-	}
-	return strings.Join(parts, "x")
-}
+type TensorError = modelfile.TensorError

@@ -2,16 +2,11 @@ package clip
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"hash"
-	"io"
 	"sync"
 
 	"github.com/bgevl/bgevl/internal/gguf"
+	"github.com/bgevl/bgevl/internal/modelfile"
 )
 
 // Identity is what a model's features depend on, as digests that may be compared.
@@ -38,7 +33,7 @@ func (m *Model) Identity(ctx context.Context) (Identity, error) {
 		return *m.identity.done, nil
 	}
 	var id Identity
-	err := m.res.withFile(func(f *gguf.File) (err error) {
+	err := m.runner.WithFile(func(f *gguf.File) (err error) {
 		id, err = readIdentity(ctx, f, m.params, m.info.Type)
 		return err
 	})
@@ -54,67 +49,16 @@ func readIdentity(ctx context.Context, f *gguf.File, p *params, typ string) (Ide
 	if p.eos == openaiEOS {
 		id.Pooling = "position of the largest id"
 	}
-	_, text, err := preprocessor(f, p)
+	_, text, err := modelfile.Preprocess(f, p.imageSize, nil)
 	if err != nil {
 		return id, err
 	}
-	var config any
-	if err := json.Unmarshal(text, &config); err != nil {
-		return id, &KeyError{Key: preprocessKey, Reason: err.Error(), Err: err}
+	if id.Preprocessing, err = modelfile.JSONDigest(text); err != nil {
+		return id, &KeyError{Key: modelfile.PreprocessKey, Reason: err.Error(), Err: err}
 	}
-	h := sha256.New()
-	if err := json.NewEncoder(h).Encode(config); err != nil { // keys sorted, spaces dropped
+	if id.Tokenizer, err = modelfile.TokenizerDigest(f); err != nil {
 		return id, err
 	}
-	id.Preprocessing = digest(h)
-	if id.Tokenizer, err = tokenizerDigest(f); err != nil {
-		return id, err
-	}
-	id.Weights, err = f.String("bgevl.fingerprint")
-	if errors.Is(err, gguf.ErrNoKey) {
-		id.Weights, err = tensorDigest(ctx, f)
-	}
+	id.Weights, err = modelfile.WeightsDigest(ctx, f)
 	return id, err
-}
-
-func digest(h hash.Hash) string { return hex.EncodeToString(h.Sum(nil)) }
-
-// tokenizerDigest is over the tokenizer.json, or without it over the keys that take its place.
-func tokenizerDigest(f *gguf.File) (string, error) {
-	h := sha256.New()
-	text, err := f.String("tokenizer.huggingface.json")
-	if err == nil {
-		_, _ = io.WriteString(h, text)
-		return digest(h), nil
-	}
-	if !errors.Is(err, gguf.ErrNoKey) {
-		return "", err
-	}
-	for _, key := range []string{"tokenizer.ggml.tokens", "tokenizer.ggml.merges"} {
-		list, err := f.Strings(key)
-		if err != nil && !errors.Is(err, gguf.ErrNoKey) {
-			return "", err
-		}
-		for _, s := range list {
-			_, _ = fmt.Fprintf(h, "%d:%s", len(s), s)
-		}
-		_, _ = fmt.Fprintln(h)
-	}
-	return digest(h), nil
-}
-
-// tensorDigest is over every tensor's name, type, shape and data.
-func tensorDigest(ctx context.Context, f *gguf.File) (string, error) {
-	const step = 8 << 20 // bytes hashed between two looks at ctx: a few milliseconds
-	h := sha256.New()
-	for _, t := range f.Tensors() {
-		_, _ = fmt.Fprintf(h, "%q %d %v\n", t.Name, t.Type, t.Dims)
-		for data := f.Data(t); len(data) > 0; data = data[min(step, len(data)):] {
-			if err := ctx.Err(); err != nil {
-				return "", err
-			}
-			_, _ = h.Write(data[:min(step, len(data))])
-		}
-	}
-	return "tensors:" + digest(h), nil
 }

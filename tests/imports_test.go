@@ -81,7 +81,9 @@ func internalLayer(path string) (at int, known bool) {
 	switch path {
 	case "internal/bulk": // the jobs of the command line, over bgevl's API
 		return 5, true
-	case "internal/cliptest", "internal/randmodel": // for tests and demonstrations
+	case "internal/modelfile": // over csrc, for clip and llama
+		return 2, true
+	case "internal/cliptest", "internal/llamatest", "internal/randmodel": // for tests and demonstrations
 		return 2, true
 	}
 	return 1, true
@@ -98,13 +100,13 @@ func mayImport(from, to string) bool {
 	switch {
 	case to == "csrc":
 		// bgevl and what is above reach C through clip and llama only; convert quantises.
-		return top(from, "clip", "llama", "convert", "tests", "bench", "tools")
+		return top(from, "clip", "llama", "convert", "tests", "bench", "tools") || from == "internal/modelfile"
 	case from == "csrc":
 		return false
 	case to == "clip" || to == "llama":
 		// What is above bgevl speaks of embeddings, not of towers.
 		return from == "bgevl" || top(from, "tests", "bench", "tools")
-	case to == "internal/cliptest" || strings.HasPrefix(to, "internal/testenv"):
+	case to == "internal/cliptest" || to == "internal/llamatest" || strings.HasPrefix(to, "internal/testenv"):
 		return top(from, "tests", "bench") // beside test files, which are not held to this
 	}
 	high, ok := layer(from)
