@@ -1,0 +1,193 @@
+package llama
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+
+	"github.com/bgevl/bgevl/csrc"
+	"github.com/bgevl/bgevl/internal/gguf"
+	"github.com/bgevl/bgevl/internal/modelfile"
+	"github.com/bgevl/bgevl/internal/tokenizer"
+)
+
+// Options are how a model is opened. The zero value works, and so does a nil pointer.
+type Options struct {
+	// Threads is how many threads one call computes with. 0: as many as the process may run at once.
+	Threads int
+
+	// Contexts is how many calls compute at the same time. 0: one. More only help where Threads is less than the
+	// processor has; each costs the memory of its largest batch.
+	Contexts int
+
+	// Context is the most tokens that an input may have, each vector of a picture counting as one. 0: what the model was
+	// trained for, but at most 8,192, since memory and time grow with it. More than the model was trained for fails.
+	Context int
+
+	// Projector is the path of the mmproj file that makes pictures into embeddings. "": mmproj-NAME.gguf beside
+	// NAME.gguf, or else the one mmproj*.gguf beside it that was converted from the same checkpoint.
+	Projector string
+
+	// TextOnly opens the model without a projector, and looks for none.
+	TextOnly bool
+}
+
+// defaultContext bounds the context where Options state none: three times a picture with its instructions, and buffers
+// that a machine which holds the weights has room for.
+const defaultContext = 8192
+
+// Model is a language model, with or without the projector that lets it see. It is safe for any number of goroutines;
+// see the package's documentation.
+type Model struct {
+	path      string
+	params    *params
+	info      Info
+	tokenizer tokenizer.Tokenizer
+	decoder   tokenizer.Decoder // the same
+	bytes     bool              // <0xNN> stands for a byte
+	runner    *modelfile.Runner
+	projector *projector // nil: none
+	missing   error      // why there is none
+	identity  identityOnce
+	cleanup   runtime.Cleanup
+}
+
+// Info describes a model.
+type Info struct {
+	Name       string // general.name, which may be empty
+	Type       string // type of the weights, as "f16" or "q8_0"
+	Parameters int64  // of the decoder
+	Width      int    // floats of a state
+	Layers     int
+	FFN        int
+	Heads      int
+	HeadsKV    int
+	HeadWidth  int
+	Vocab      int
+	Trained    int // tokens that the model was trained for
+	Context    int // tokens that an input may have
+
+	ImageToken int32 // stands for a picture among the tokens; -1: the vocabulary has none
+
+	// What bgevl's own files say of the model's use, "" in those of other converters.
+	Family, Pooling, Template string
+
+	Projector      string // path of the projector's file, "" where there is none
+	ProjectorType  string // type of its weights
+	TileSize       int    // pixels a side of the square images that the vision tower sees
+	PatchSize      int    // pixels a side
+	TileFeatures   int    // vectors that a tile becomes
+	VisionLayers   int
+	ProjectorCount int64 // parameters of the projector and its vision tower
+}
+
+// Open opens the language model in a GGUF file and the projector that belongs to it. It fails with an *OpenError for a
+// GGUF file that is not one or does not fit together, wrapping a *KeyError or *TensorError that names the culprit, and
+// for a projector that is damaged or another model's, wrapping a *ProjectorError. A nil o means the zero Options.
+func Open(path string, o *Options) (*Model, error) {
+	f, err := gguf.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("llama: %w", err) // names the path itself
+	}
+	m, err := OpenFile(path, f, o)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return m, nil
+}
+
+// OpenFile is Open for a file that is open already; path is for messages and says where to look for the projector. The
+// model takes f over and closes it, unless OpenFile fails.
+func OpenFile(path string, f *gguf.File, o *Options) (*Model, error) {
+	m, err := open(path, f, o)
+	if err != nil {
+		return nil, &OpenError{Path: path, Err: err}
+	}
+	return m, nil
+}
+
+func open(path string, f *gguf.File, o *Options) (*Model, error) {
+	if o == nil {
+		o = &Options{}
+	}
+	limits, err := modelfile.Limits{Threads: o.Threads, Contexts: o.Contexts}.Resolve()
+	if err != nil {
+		return nil, err
+	}
+	if o.TextOnly && o.Projector != "" {
+		return nil, fmt.Errorf("options: a projector, %s, and texts only: want one of them", o.Projector)
+	}
+	m, tensors, err := read(path, f, o)
+	if err != nil {
+		return nil, err
+	}
+	if m.projector, m.missing, err = openProjector(path, f, m.params, o, limits); err != nil {
+		return nil, err
+	}
+	model, err := csrc.NewLlama(m.params.csrc(), tensors)
+	if err != nil {
+		return nil, errors.Join(err, m.projector.close())
+	}
+	m.runner = modelfile.NewRunner("llama", ErrClosed, model, f, limits)
+	m.info = readInfo(f, m.params, m.projector)
+	m.cleanup = runtime.AddCleanup(m, func(r runners) { _ = r.close() }, runners{m.runner, m.projector})
+	return m, nil
+}
+
+// read checks all of a file that needs no other one.
+func read(path string, f *gguf.File, o *Options) (*Model, []csrc.Tensor, error) {
+	p, err := readParams(f)
+	if err != nil {
+		return nil, nil, err
+	}
+	if o.Context < 0 || o.Context > p.trained {
+		return nil, nil, fmt.Errorf("options: context of %d tokens: want 0 to %d, which the model was trained for", o.Context, p.trained)
+	}
+	p.context = o.Context
+	if p.context == 0 {
+		p.context = min(p.trained, defaultContext)
+	}
+	tensors, err := readTensors(f, p)
+	if err != nil {
+		return nil, nil, err
+	}
+	m := &Model{path: path, params: p}
+	return m, tensors, m.readTokenizer(f)
+}
+
+// readInfo describes a model whose tensors were checked.
+func readInfo(f *gguf.File, p *params, v *projector) Info {
+	info := Info{Width: p.width, Layers: p.layers, FFN: p.ffn, Heads: p.heads, HeadsKV: p.headsKV, HeadWidth: p.headWidth,
+		Vocab: p.vocab, Trained: p.trained, Context: p.context, ImageToken: p.imageToken,
+		Family: p.family, Pooling: p.pooling, Template: p.template}
+	info.Name, info.Type, info.Parameters = modelfile.Describe(f)
+	if v != nil {
+		info.Projector, info.ProjectorType, info.ProjectorCount = v.path, v.typ, v.parameters
+		info.TileSize, info.PatchSize, info.TileFeatures = v.imageSize, v.patchSize, v.side*v.side
+		info.VisionLayers = v.vision.Layers
+	}
+	return info
+}
+
+// Info returns the model's description.
+func (m *Model) Info() Info { return m.info }
+
+// runners are what a Model must give back.
+type runners struct {
+	decoder   *modelfile.Runner
+	projector *projector
+}
+
+func (r runners) close() error { return errors.Join(r.decoder.Close(), r.projector.close()) }
+
+// Close lets calls that are computing finish, fails those that wait, and gives back the weights and the files. Later
+// calls fail with ErrClosed. It may be called more than once, by any goroutine; each returns when all is given back.
+func (m *Model) Close() error {
+	m.cleanup.Stop()
+	err := runners{m.runner, m.projector}.close()
+	runtime.KeepAlive(m)
+	return err
+}
+
+// Free is Close for those who know it by that name. What Close may report, a file that would not close, is lost.
+func (m *Model) Free() { _ = m.Close() }

@@ -1,0 +1,263 @@
+package llama
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/bgevl/bgevl/csrc"
+	"github.com/bgevl/bgevl/internal/gguf"
+	"github.com/bgevl/bgevl/internal/modelfile"
+	"github.com/bgevl/bgevl/internal/pixels"
+)
+
+const (
+	projectorArchitecture = "clip"
+	familyProjector       = "mllm-projector"
+	projectorType         = "mlp" // two linear layers with a GELU between
+	projectorPrefix       = "mmproj-"
+	newlineTensor         = "model.image_newline"
+	pinpointsKey          = "clip.vision.image_grid_pinpoints"
+	fingerprintKey        = "bgevl.fingerprint"
+)
+
+// projector is the vision side of a model. It does not change, and is apart from Model so that a dropped one can be
+// cleaned up.
+type projector struct {
+	path                 string
+	typ                  string
+	parameters           int64
+	vision               modelfile.Tower
+	imageSize, patchSize int
+	side                 int // features a side of a tile
+	gelu                 bool
+	preprocess           *pixels.Config
+	preprocessText       []byte // what preprocess says
+	newline              []float32
+	runner               *modelfile.Runner
+}
+
+// close gives a projector back; nil is allowed.
+func (v *projector) close() error {
+	if v == nil {
+		return nil
+	}
+	return v.runner.Close()
+}
+
+// openProjector finds and opens the projector of the model f, which lies at path. Where there is none it returns nil and
+// the error that a picture fails with.
+func openProjector(path string, f *gguf.File, p *params, o *Options, l modelfile.Limits) (v *projector, missing, err error) {
+	if o.TextOnly {
+		return nil, fmt.Errorf("%w: the model was opened for texts only", ErrNoProjector), nil
+	}
+	at, err := findProjector(path, p, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	if at == "" {
+		return nil, fmt.Errorf("%w: looked for %s and for an mmproj*.gguf beside it from the same checkpoint: convert the checkpoint again, or name the projector's file",
+			ErrNoProjector, besideModel(path)), nil
+	}
+	v, err = loadProjector(at, p, l)
+	if err != nil {
+		return nil, nil, &ProjectorError{Model: path, Projector: at, Err: err}
+	}
+	return v, nil, nil
+}
+
+// besideModel returns where the projector of the model at path lies by rights.
+func besideModel(path string) string {
+	return filepath.Join(filepath.Dir(path), projectorPrefix+filepath.Base(path))
+}
+
+// findProjector returns the path of a model's projector, "" where there is none.
+func findProjector(path string, p *params, o *Options) (string, error) {
+	if o.Projector != "" {
+		return o.Projector, nil
+	}
+	own := besideModel(path)
+	if _, err := os.Stat(own); err == nil {
+		return own, nil
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return "", &ProjectorError{Model: path, Projector: own, Err: err}
+	}
+	if p.projectorFingerprint == "" {
+		return "", nil
+	}
+	return findByFingerprint(path, p.projectorFingerprint)
+}
+
+// findByFingerprint returns the one projector beside the model that was converted from the same checkpoint, as that of
+// several types of a model is. Files that cannot be read as GGUF are none.
+func findByFingerprint(path, fingerprint string) (string, error) {
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		return "", fmt.Errorf("look for the projector: %w", err)
+	}
+	found := ""
+	for _, e := range entries {
+		name := e.Name()
+		if !strings.HasPrefix(name, "mmproj") || !strings.HasSuffix(name, ".gguf") {
+			continue
+		}
+		at := filepath.Join(filepath.Dir(path), name)
+		if !hasFingerprint(at, fingerprint) {
+			continue
+		}
+		if found != "" {
+			return "", &ProjectorError{Model: path, Projector: at,
+				Err: fmt.Errorf("%s is from the same checkpoint, so that either may be meant", found)}
+		}
+		found = at
+	}
+	return found, nil
+}
+
+func hasFingerprint(path, want string) bool {
+	f, err := gguf.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	got, err := f.String(fingerprintKey)
+	return err == nil && got == want
+}
+
+// loadProjector opens a projector's file and holds it to the model.
+func loadProjector(path string, p *params, l modelfile.Limits) (*projector, error) {
+	f, err := gguf.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	v, err := readProjector(path, f, p, l)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return v, nil
+}
+
+func readProjector(path string, f *gguf.File, p *params, l modelfile.Limits) (*projector, error) {
+	v := &projector{path: path}
+	if err := v.readKeys(f, p); err != nil {
+		return nil, err
+	}
+	tensors, err := v.readTensors(f, p)
+	if err != nil {
+		return nil, err
+	}
+	if err := v.readPreprocess(f); err != nil {
+		return nil, err
+	}
+	if err := v.readNewline(f, p); err != nil {
+		return nil, err
+	}
+	model, err := csrc.NewLLaVA(csrc.LLaVAParams{Vision: v.vision.C(v.gelu), ImageSize: v.imageSize,
+		PatchSize: v.patchSize, Width: p.width, FileMapped: true}, tensors)
+	if err != nil {
+		return nil, err
+	}
+	v.runner = modelfile.NewRunner("llama", ErrClosed, model, f, l)
+	return v, nil
+}
+
+// readKeys reads the hyperparameters, and tells a projector from other files and from another model's.
+func (v *projector) readKeys(f *gguf.File, p *params) error {
+	k := modelfile.NewKeys(f)
+	if arch := k.String("general.architecture"); arch != projectorArchitecture {
+		k.Fail("general.architecture", fmt.Sprintf("want %q, got %q: not a projector", projectorArchitecture, arch), nil)
+	}
+	if family := k.StringOr("bgevl.family", familyProjector); family != familyProjector {
+		k.Fail("bgevl.family", fmt.Sprintf("want %q, got %q: not a projector", familyProjector, family), nil)
+	}
+	k.Newest(formatVersion)
+	for _, key := range []string{"clip.has_vision_encoder", "clip.has_llava_projector"} {
+		if !k.Bool(key, false) {
+			k.Fail(key, "want true: not a projector of LLaVA's kind", nil)
+		}
+	}
+	if typ := k.StringOr("clip.projector_type", projectorType); typ != projectorType {
+		k.Fail("clip.projector_type", fmt.Sprintf("want %q, got %q", projectorType, typ), nil)
+	}
+	v.vision = k.Tower("clip.vision.")
+	v.imageSize, v.patchSize = k.Patches("clip.vision.")
+	v.gelu = k.Bool("clip.use_gelu", false)
+	const merge = "spatial_unpad"
+	if typ := k.StringOr("clip.vision.mm_patch_merge_type", merge); typ != merge {
+		k.Fail("clip.vision.mm_patch_merge_type", fmt.Sprintf("want %q, got %q", merge, typ), nil)
+	}
+	got := k.StringOr(fingerprintKey, p.projectorFingerprint)
+	if err := k.Err(); err != nil {
+		return err
+	}
+	v.side = v.imageSize / v.patchSize
+	if want := p.projectorFingerprint; want != "" && got != want {
+		return &KeyError{Key: fingerprintKey, Reason: fmt.Sprintf("is %.12s..., but the model's bgevl.projector_fingerprint is %.12s...: it was converted from another checkpoint", got, want)}
+	}
+	_, v.typ, v.parameters = modelfile.Describe(f)
+	return nil
+}
+
+// readTensors returns the tensors, all of which must be there and no others, but for those that C does not need.
+func (v *projector) readTensors(f *gguf.File, p *params) ([]csrc.Tensor, error) {
+	width := int64(p.width)
+	if t, ok := f.Tensor("mm.2.weight"); ok && len(t.Dims) == 2 && t.Dims[1] != width {
+		return nil, &TensorError{Name: t.Name, Reason: fmt.Sprintf("makes vectors of %d, but the model's are %d wide: it belongs to another model", t.Dims[1], width)}
+	}
+	s := v.vision.Vision(v.imageSize, v.patchSize)
+	s = append(s, modelfile.Linear("mm.0", width, int64(v.vision.Width))...)
+	s = append(s, modelfile.Linear("mm.2", width, width)...)
+	s = append(s, modelfile.Spec{Name: newlineTensor, Shape: []int64{width}})
+	for _, norm := range modelfile.Norm("v.post_ln", int64(v.vision.Width)) {
+		norm.Optional = true // some converters write it; nothing behind the last layer that runs is used
+		s = append(s, norm)
+	}
+	stored := map[string]string{}
+	v.vision.Swapped(f, "v", stored)
+	return modelfile.Tensors(f, "projector", s, stored)
+}
+
+// readPreprocess reads how pictures become tiles.
+func (v *projector) readPreprocess(f *gguf.File) error {
+	more := map[string]any{}
+	if _, ok := f.Value(modelfile.PreprocessKey); !ok {
+		list, err := f.Ints(pinpointsKey)
+		if err != nil {
+			reason := err.Error()
+			if errors.Is(err, gguf.ErrNoKey) {
+				reason = "missing, and so is " + modelfile.PreprocessKey + ": the projector is not of LLaVA-NeXT's kind"
+			}
+			return &KeyError{Key: pinpointsKey, Reason: reason, Err: err}
+		}
+		if len(list)%2 != 0 {
+			return &KeyError{Key: pinpointsKey, Reason: fmt.Sprintf("want heights and widths in pairs, got %d numbers", len(list))}
+		}
+		pairs := make([][2]int64, len(list)/2)
+		for i := range pairs {
+			pairs[i] = [2]int64{list[2*i], list[2*i+1]}
+		}
+		more["image_grid_pinpoints"] = pairs
+	}
+	c, text, err := modelfile.Preprocess(f, v.imageSize, more)
+	if err != nil {
+		return err
+	}
+	if _, err := c.Grid(v.imageSize, v.imageSize); err != nil { // fails by the configuration alone
+		return &KeyError{Key: modelfile.PreprocessKey, Reason: err.Error(), Err: err}
+	}
+	v.preprocess, v.preprocessText = c, text
+	return nil
+}
+
+// readNewline reads the vector that ends each row of a picture's tiles.
+func (v *projector) readNewline(f *gguf.File, p *params) error {
+	t, _ := f.Tensor(newlineTensor) // readTensors found it
+	v.newline = make([]float32, p.width)
+	if err := csrc.Dequantize(uint32(t.Type), f.Data(t), v.newline); err != nil {
+		return &TensorError{Name: newlineTensor, Reason: err.Error()}
+	}
+	return nil
+}
