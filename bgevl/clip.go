@@ -7,6 +7,7 @@ import (
 
 	"github.com/bgevl/bgevl/clip"
 	"github.com/bgevl/bgevl/internal/gguf"
+	"github.com/bgevl/bgevl/llama"
 )
 
 // clipEngine embeds with a CLIP model of two towers.
@@ -19,6 +20,9 @@ type clipEngine struct {
 
 // openCLIP opens the model in f, which it takes over unless it fails.
 func openCLIP(path string, f *gguf.File, o Options, l *loader) (engine, error) {
+	if o.Projector != "" {
+		return nil, fmt.Errorf("bgevl: open %s: a CLIP model, which has no projector: drop the option Projector", path)
+	}
 	m, err := clip.OpenFile(path, f, &clip.Options{Threads: o.Threads, Contexts: o.Contexts})
 	if err != nil {
 		return nil, err
@@ -32,7 +36,11 @@ func (e *clipEngine) info() Info {
 		Context: i.Context, ImageSize: i.ImageSize}
 }
 
-func (e *clipEngine) weight(in *Input) int64 {
+func (*clipEngine) weights(batch int) (full, heaviest int64) {
+	return imageWeight * int64(batch), imageWeight
+}
+
+func (*clipEngine) weight(in *Input) int64 {
 	if in.Image != nil {
 		return imageWeight
 	}
@@ -115,7 +123,7 @@ func (e *clipEngine) computeImages(ctx context.Context, batch []*prepared) error
 // deal adds rows of features to their owners, and gives an owner whose row failed its error. It returns err if that is
 // not about rows.
 func (e *clipEngine) deal(operand string, owners []*prepared, features []float32, err error) error {
-	failed, ok := rowErrors(err)
+	failed, ok := rowErrors[*clip.RowError](err)
 	if !ok {
 		return err
 	}
@@ -136,8 +144,8 @@ func (e *clipEngine) deal(operand string, owners []*prepared, features []float32
 	return nil
 }
 
-// rowErrors takes apart what package clip joins. It reports whether err, which may be nil, is about rows only.
-func rowErrors(err error) ([]*clip.RowError, bool) {
+// rowErrors takes apart what package clip or llama joins. It reports whether err, which may be nil, is about rows only.
+func rowErrors[E error](err error) ([]E, bool) {
 	if err == nil {
 		return nil, true
 	}
@@ -145,9 +153,9 @@ func rowErrors(err error) ([]*clip.RowError, bool) {
 	if !errors.As(err, &joined) {
 		return nil, false
 	}
-	var rows []*clip.RowError
+	var rows []E
 	for _, one := range joined.Unwrap() {
-		row, ok := errors.AsType[*clip.RowError](one)
+		row, ok := errors.AsType[E](one)
 		if !ok {
 			return nil, false
 		}
@@ -156,8 +164,9 @@ func rowErrors(err error) ([]*clip.RowError, bool) {
 	return rows, true
 }
 
+// nonFinite turns the models' errors about NaN and infinity into this package's.
 func nonFinite(err error) error {
-	if errors.Is(err, clip.ErrNonFinite) {
+	if errors.Is(err, clip.ErrNonFinite) || errors.Is(err, llama.ErrNonFinite) {
 		return ErrNonFinite
 	}
 	return err

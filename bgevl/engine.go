@@ -1,6 +1,10 @@
 package bgevl
 
-import "context"
+import (
+	"context"
+
+	"github.com/bgevl/bgevl/llama"
+)
 
 // engine is a model family: how one input is prepared, and how a batch of prepared inputs becomes raw vectors. What
 // all families share, reading inputs in order, batching, normalising, is not its business.
@@ -9,8 +13,11 @@ import "context"
 type engine interface {
 	info() Info
 
-	// weight is how much an input counts against a batch and against what is held in memory. It does not look into the
-	// operands.
+	// weights returns what a full batch weighs when Options.BatchSize is batch, and the most that one input may weigh.
+	weights(batch int) (full, heaviest int64)
+
+	// weight is how much an input counts against a batch and against what is held in memory, at most heaviest. It does
+	// not look into the operands further than how long they are.
 	weight(in *Input) int64
 
 	// prepare does all that needs no weights: tokens, pixels. Its errors are the input's. An *operandError names the
@@ -27,16 +34,19 @@ type engine interface {
 // prepared is an input that is ready for a model.
 type prepared struct {
 	tokens    []int32   // nil without a text, in families that have no prompt around it
-	pixels    []float32 // nil without an image
-	length    int       // tokens of the text before any cut
+	pixels    []float32 // nil without an image, and in families that have pictures
+	picture   *llama.Picture
+	prefix    string // inputs with the same one begin with the same tokens; empty where too few to matter
+	length    int    // tokens before any cut
 	truncated bool
+	warning   Warning
 
 	raw []float32 // the vector before normalisation, set by compute
 	err error     // why this input failed, set by compute
 }
 
-// Weights of inputs, in quarters of an image: a short text costs a CLIP model less than a quarter of what an image
-// costs it, and a longer one about that.
+// Weights of inputs of CLIP models, in quarters of an image: a short text costs less than a quarter of what an image
+// costs, and a longer one about that.
 const (
 	textWeight  = 1
 	imageWeight = 4

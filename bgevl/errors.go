@@ -19,6 +19,9 @@ var (
 	// ErrTooLarge is what an image fails with that has more bytes, pixels or a longer side than Options allow.
 	ErrTooLarge = errors.New("over the limit")
 
+	// ErrNoProjector is what an image fails with where the file with the vision side of an MLLM model was not found.
+	ErrNoProjector = errors.New("no projector")
+
 	// ErrImage is what an image fails with that could be read but not decoded or used.
 	ErrImage = errors.New("unusable image")
 
@@ -31,12 +34,18 @@ var (
 
 // TooLongError says how long a text was. errors.Is(err, ErrTooLong) holds.
 type TooLongError struct {
-	Tokens int // tokens of the text, with those that the model adds
+	Tokens int // tokens of the text, with those that the model adds; for MLLM models of the whole input, an image's included
 	Limit  int // tokens that the model takes
+
+	remedy string // what else than shortening helps; empty where truncation does
 }
 
 func (e *TooLongError) Error() string {
-	return fmt.Sprintf("%d tokens, the model takes %d: shorten it, or allow truncation", e.Tokens, e.Limit)
+	remedy := e.remedy
+	if remedy == "" {
+		remedy = "shorten it, or allow truncation"
+	}
+	return fmt.Sprintf("%d tokens, the model takes %d: %s", e.Tokens, e.Limit, remedy)
 }
 
 // Is reports whether target is ErrTooLong.
@@ -46,7 +55,7 @@ func (e *TooLongError) Is(target error) bool { return target == ErrTooLong }
 type InputError struct {
 	Index   int    // position among the call's inputs, from 0; -1 for the query of Rank
 	ID      string // Input.ID, where there was one
-	Operand string // what of the input is at fault: "text", "image cat.jpg", or "" for the input as a whole
+	Operand string // what of the input is at fault: "text", "instruction", "image cat.jpg", or "" for the input as a whole
 	Err     error
 }
 

@@ -45,8 +45,11 @@ type Input struct {
 	// Image is the image, or nil for none.
 	Image *Image
 
-	// Role and Instruction say how models with instructions are to read the input. CLIP models ignore both. A nil
-	// Instruction is none; an empty one is an instruction that is empty, which such models tell apart.
+	// Role and Instruction say how models with instructions are to read the input. CLIP models ignore both.
+	//
+	// A query should have the instruction of its task, such as those of Tasks; one without is embedded as the published
+	// code does it, with Result.Warning set. A nil Instruction is none; an empty one is an instruction that is empty,
+	// which such models tell apart. A candidate has none: one that has fails.
 	Role        Role
 	Instruction *string
 
@@ -65,12 +68,19 @@ func (in *Input) check() error {
 	return nil
 }
 
+// Warning is what may make an embedding less good than it could be. The empty Warning is none.
+type Warning string
+
+// WarnNoInstruction is that of a query without an instruction for a model that was trained with one.
+const WarnNoInstruction Warning = "a query without an instruction: these models want one that says what to retrieve"
+
 // Result is what became of one input.
 type Result struct {
 	Index     int       // position among the inputs, from 0
 	ID        string    // Input.ID
 	Embedding []float32 // of unit length; nil if the input failed
-	Tokens    int       // tokens of the text before any cut, with those that the model adds; 0 without a text
+	Tokens    int       // before any cut, with those that the model adds and those of an MLLM model's image; 0 where there are none
 	Truncated bool      // the text was cut to fit the model, which Options.Truncate allowed
+	Warning   Warning   // of an input that was embedded
 	Err       error     // an *InputError if the input failed
 }

@@ -47,7 +47,7 @@ func (e *Embedder) embed(ctx context.Context, inputs iter.Seq2[Input, error], si
 		defer cancel()
 		// A batch may pass the budget by the weight of its last input. The window also has room for each worker's
 		// input, so that workers do not wait where batches are small.
-		window := windowBatches*(e.budget+imageWeight) + imageWeight*e.nWork
+		window := windowBatches*(e.budget+e.heaviest) + e.heaviest*e.nWork
 		p := &pipeline{e: e, ctx: inner, outer: ctx, silence: silence, window: semaphore.NewWeighted(window),
 			order: make(chan *job, window)}
 		go p.feed(inputs)
@@ -73,12 +73,12 @@ func (p *pipeline) feed(inputs iter.Seq2[Input, error]) {
 
 // start begins an input's preparation once the window and a worker are free. It reports whether the call goes on.
 func (p *pipeline) start(index int, in Input, err error) bool {
-	j := &job{result: Result{Index: index, ID: in.ID}, weight: textWeight, ready: make(chan struct{})}
+	j := &job{result: Result{Index: index, ID: in.ID}, weight: 1, ready: make(chan struct{})}
 	if err == nil {
 		err = in.check()
 	}
 	if err == nil {
-		j.weight = p.e.engine.weight(&in)
+		j.weight = min(p.e.engine.weight(&in), p.e.heaviest) // more might never fit into the window
 	}
 	if p.window.Acquire(p.ctx, j.weight) != nil || p.e.workers.Acquire(p.ctx, 1) != nil {
 		return false
@@ -111,7 +111,7 @@ func (p *pipeline) prepare(j *job, in Input) {
 		j.result.Err = inputError(j.result.Index, in.ID, err)
 		return
 	}
-	j.input, j.result.Tokens, j.result.Truncated = prep, prep.length, prep.truncated
+	j.input, j.result.Tokens, j.result.Truncated, j.result.Warning = prep, prep.length, prep.truncated, prep.warning
 }
 
 // drain computes batches and yields results until there are no more inputs, or the call is over.

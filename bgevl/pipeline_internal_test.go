@@ -6,10 +6,10 @@ import (
 	"math"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sync/semaphore"
 )
 
 var errPoison = errors.New("poison")
@@ -18,13 +18,21 @@ var errPoison = errors.New("poison")
 // be had, "zero" has no direction, and once closed is set all fails. batches records what was computed together.
 type fakeEngine struct {
 	closed  bool
+	heavy   int64 // weight of a text "heavy", where set
 	batches []int
 }
 
 func (*fakeEngine) info() Info                                         { return Info{Dim: 2} }
-func (*fakeEngine) weight(*Input) int64                                { return imageWeight }
+func (*fakeEngine) weights(batch int) (int64, int64)                   { return imageWeight * int64(batch), imageWeight }
 func (*fakeEngine) close() error                                       { return nil }
 func (e *fakeEngine) fingerprint(context.Context) (Fingerprint, error) { return Fingerprint{}, nil }
+
+func (e *fakeEngine) weight(in *Input) int64 {
+	if e.heavy > 0 && *in.Text == "heavy" {
+		return e.heavy
+	}
+	return imageWeight
+}
 
 func (*fakeEngine) prepare(_ context.Context, in *Input) (*prepared, error) {
 	if *in.Text == "bad" {
@@ -52,8 +60,7 @@ func (e *fakeEngine) compute(_ context.Context, batch []*prepared) error {
 
 func fake(batch int) (*Embedder, *fakeEngine) {
 	engine := &fakeEngine{}
-	return &Embedder{engine: engine, info: engine.info(), workers: semaphore.NewWeighted(2), nWork: 2,
-		budget: imageWeight * int64(batch)}, engine
+	return newEmbedder(engine, Options{Workers: 2, BatchSize: batch}), engine
 }
 
 func texts(list ...string) []Input {
@@ -99,6 +106,27 @@ func TestBatchesRepeat(t *testing.T) {
 			first = slices.Clone(engine.batches)
 		}
 		assert.Equal(t, []int{3, 3, 2}, engine.batches)
+	}
+}
+
+// TestHeavyInputs: an input that weighs more than a batch, and even more than an engine said it may, holds up nothing.
+func TestHeavyInputs(t *testing.T) {
+	for _, heavy := range []int64{imageWeight, 100, math.MaxInt64} {
+		for _, batch := range []int{1, 3} {
+			e, engine := fake(batch)
+			engine.heavy = heavy
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			defer cancel()
+			rows, err := e.Embed(ctx, texts("heavy", "heavy", "a", "heavy", "b", "c", "heavy", "heavy", "heavy", "d"))
+			require.NoError(t, err, "weight %d, batches of %d", heavy, batch)
+			require.Len(t, rows, 10)
+			total := 0
+			for _, n := range engine.batches {
+				total += n
+				assert.LessOrEqual(t, n, batch)
+			}
+			assert.Equal(t, 10, total)
+		}
 	}
 }
 
