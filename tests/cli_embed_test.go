@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bgevl/bgevl/bgevl"
+	"github.com/bgevl/bgevl/internal/llamatest"
 	"github.com/bgevl/bgevl/internal/testenv"
 )
 
@@ -328,4 +329,130 @@ func sizeOfHidden(dir string) int64 {
 		}
 	}
 	return 0
+}
+
+// mllmPath returns a tiny MLLM with random weights, its vision side beside it.
+func mllmPath(t testing.TB) string {
+	t.Helper()
+	return llamatest.Write(t, llamatest.Model(), llamatest.Projector())
+}
+
+// TestEmbedInstruction embeds lines with every way to give an instruction, and says once what the queries without miss.
+func TestEmbedInstruction(t *testing.T) {
+	path := mllmPath(t)
+	input := `{"id": "none", "text": "a cat"}
+{"id": "task", "text": "a cat", "task": "caption-to-image"}
+{"id": "dataset", "text": "a cat", "task": "MSCOCO_t2i"}
+{"id": "own", "text": "a cat", "instruction": "Find me an everyday image that matches the given caption:"}
+{"id": "candidate", "text": "a cat", "role": "candidate"}
+{"id": "both", "text": "a cat", "task": "caption-to-image", "instruction": "Find it."}
+{"id": "unknown", "text": "a cat", "task": "caption"}
+{"id": "wrong", "text": "a cat", "role": "candidate", "task": "caption-to-image"}
+{"id": "word", "text": "an <image> of a cat", "image": "` + picture(t, "forest.jpg") + `"}
+{"id": "none2", "image": "` + picture(t, "forest.jpg") + `"}
+`
+	r := bgevlRun(t, input, "embed", "-m", path, "--input", "-", "--image-cache", "1MB")
+	require.Equal(t, statusSomeFailed, r.status, r.err)
+	complaints := strings.Split(strings.TrimSpace(r.err), "\n")
+	require.Len(t, complaints, 2, r.err)
+	require.Contains(t, complaints[0], "embed: 2 of 10 inputs: a query without an instruction")
+	require.Contains(t, complaints[0], `"task"`)
+	require.Contains(t, complaints[1], "4 of 10 inputs failed")
+	lines := parseLines(t, r.out)
+	for i, want := range map[int]string{5: `"task" and "instruction": want one of them`, 6: "--list-tasks",
+		7: "instruction: a candidate has none", 8: "text: it holds <image>"} {
+		require.Contains(t, lines[i].Error, want)
+	}
+	requireAlike(t, lines[1].Embedding, lines[2].Embedding, "by the task's and by the dataset's name")
+	requireAlike(t, lines[1].Embedding, lines[3].Embedding, "by name and by its words")
+	require.NotEqual(t, lines[0].Embedding, lines[1].Embedding)
+	require.NotEqual(t, lines[0].Embedding, lines[4].Embedding)
+
+	named := parseLines(t, good(t, "embed", "-m", path, "--text", "a cat", "--task", "caption-to-image"))
+	requireAlike(t, lines[1].Embedding, named[0].Embedding, "the options say what a line says")
+	candidate := parseLines(t, good(t, "embed", "-m", path, "--text", "a cat", "--role", "candidate"))
+	requireAlike(t, lines[4].Embedding, candidate[0].Embedding, "a candidate")
+	bare := bgevlRun(t, "", "embed", "-m", path, "--text", "a cat", "--text", "a dog")
+	require.Equal(t, statusOK, bare.status)
+	requireComplaint(t, bare, "2 of 2 inputs: a query without an instruction", "--task", "--role candidate")
+	require.Empty(t, bgevlRun(t, "", "embed", "-m", modelPath(t), "--text", "a cat").err, "CLIP models miss none")
+	good(t, "embed", "-m", modelPath(t), "--text", "a cat", "--task", "caption-to-image")
+}
+
+// TestEmbedProjector: the vision side is found, named, missing or another model's.
+func TestEmbedProjector(t *testing.T) {
+	alone := llamatest.Write(t, llamatest.Model(), nil)
+	elsewhere := llamatest.WriteTo(t, llamatest.Projector(), t.TempDir(), "vision.gguf")
+	args := []string{"embed", "--image", picture(t, "forest.jpg"), "--role", "candidate"}
+	found := parseLines(t, good(t, append(args, "-m", mllmPath(t))...))
+	named := parseLines(t, good(t, append(args, "-m", alone, "--mmproj", elsewhere)...))
+	requireAlike(t, found[0].Embedding, named[0].Embedding, "the same files")
+	r := bgevlRun(t, "", append(args, "-m", alone)...)
+	require.Equal(t, statusSomeFailed, r.status)
+	requireComplaint(t, r, "forest.jpg: no projector: looked for", "mmproj-tiny.gguf", "convert the checkpoint again")
+	other := llamatest.Projector()
+	other.Keys["bgevl.fingerprint"] = strings.Repeat("0a", 32)
+	foreign := llamatest.WriteTo(t, other, t.TempDir(), "foreign.gguf")
+	for _, c := range []struct{ args, want []string }{
+		{[]string{"-m", alone, "--mmproj", foreign}, []string{alone, foreign, "another checkpoint"}},
+		{[]string{"-m", alone, "--mmproj", "none.gguf"}, []string{"none.gguf", "no such file"}},
+		{[]string{"-m", elsewhere}, []string{elsewhere, "give the language model"}},
+		{[]string{"-m", modelPath(t), "--mmproj", elsewhere}, []string{"a CLIP model"}},
+	} {
+		r := bgevlRun(t, "", append(args, c.args...)...)
+		require.Equal(t, statusError, r.status, r.err)
+		require.Empty(t, r.out)
+		requireComplaint(t, r, c.want...)
+	}
+}
+
+func TestListTasks(t *testing.T) {
+	table := good(t, "embed", "--list-tasks")
+	var listed []bgevl.Task
+	require.NoError(t, json.Unmarshal([]byte(good(t, "embed", "--list-tasks", "--format", "json")), &listed))
+	require.Len(t, listed, len(bgevl.Tasks()))
+	for i, task := range bgevl.Tasks() {
+		require.Regexp(t, `(?m)^`+regexp.QuoteMeta(task.Name)+` +`+task.Query+` +`+regexp.QuoteMeta(strings.TrimSpace(task.Instruction))+`$`, table)
+		require.Equal(t, task.Instruction, listed[i].Instruction)
+		require.Equal(t, len(task.Datasets), len(listed[i].Datasets))
+	}
+}
+
+func TestEmbedInstructionUsage(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"embed", "--text", "a", "--task", "x"}, "--task x: no such task (bgevl embed --list-tasks)"},
+		{[]string{"embed", "--text", "a", "--task", "caption-to-image", "--instruction", "x"}, "--instruction and --task: want one of them"},
+		{[]string{"score", "--text", "a", "--task", "caption-to-image", "--instruction", "x", "b.png"}, "--instruction and --task: want one of them"},
+		{[]string{"score", "--text", "a", "--task", "x", "b.png"}, "--task x: no such task"},
+		{[]string{"embed", "--input", "-", "--task", "caption-to-image"}, "put them into its lines"},
+		{[]string{"embed", "--text", "a", "--image-cache", "much"}, "--image-cache much: want a size, as 512MB or 2GiB"},
+		{[]string{"embed", "--text", "a", "--image-cache", "-1"}, "--image-cache -1: want a size"},
+		{[]string{"embed", "--text", "a", "--image-cache", "9999999TB"}, "more than any machine has"},
+		{[]string{"embed", "--text", "a", "--image-cache", "1XB"}, "want a size"},
+		{[]string{"embed", "--text", "a", "--context", "0"}, "--context 0: want at least 1"},
+		{[]string{"embed", "--list-tasks", "x"}, "--list-tasks takes no operand"},
+		{[]string{"embed", "--list-tasks", "--format", "npy"}, "--list-tasks prints a table, or json"},
+	} {
+		r := bgevlRun(t, "", append(c.args, "-m", modelPath(t))...)
+		require.Equal(t, statusUsage, r.status, "%v: %s", c.args, r.err)
+		require.Empty(t, r.out, "%v", c.args)
+		requireComplaint(t, r, c.want, "--help")
+	}
+	for _, size := range []string{"0", "1000", "1.5kB", "2KiB", "1 GB", "3g"} {
+		good(t, "embed", "-m", modelPath(t), "--text", "a", "--image-cache", size)
+	}
+}
+
+// TestInspectMLLM: a table says at once which of the two files of a model it shows.
+func TestInspectMLLM(t *testing.T) {
+	path := mllmPath(t)
+	require.Regexp(t, `(?m)^model +language model of a BGE-VL MLLM model; its vision side is mmproj-tiny\.gguf$`, good(t, "inspect", path))
+	vision := filepath.Join(filepath.Dir(path), "mmproj-tiny.gguf")
+	require.Regexp(t, `(?m)^model +vision side \(mmproj\) of an MLLM model`, good(t, "inspect", vision))
+	require.NoError(t, os.Remove(vision))
+	require.Regexp(t, `(?m)^model +.*no mmproj-tiny\.gguf beside it, which pictures need$`, good(t, "inspect", path))
+	require.Regexp(t, `(?m)^model +BGE-VL CLIP model$`, good(t, "inspect", modelPath(t)))
 }

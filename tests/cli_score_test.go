@@ -115,6 +115,34 @@ func TestScoreGoesOnPastABadCandidate(t *testing.T) {
 	require.NotEmpty(t, got.Errors[1].Error)
 }
 
+// TestScoreInstruction: the query's instruction counts with an MLLM model, its absence is said once, and candidates are
+// embedded as such.
+func TestScoreInstruction(t *testing.T) {
+	path := mllmPath(t)
+	args := []string{"score", "-m", path, "--text", "a cat", "--candidate-text", "the cat sat", "--candidate-text", "a dog",
+		picture(t, "forest.jpg"), "--json"}
+	task, _ := bgevl.FindTask("caption-to-image")
+	named := parseRanking(t, good(t, append(args, "--task", "caption-to-image")...))
+	require.Equal(t, named, parseRanking(t, good(t, append(args, "--instruction", task.Instruction)...)))
+	require.Equal(t, task.Instruction, *named.Query.Instruction)
+
+	e, err := bgevl.Open(path, nil)
+	require.NoError(t, err)
+	defer e.Close()
+	want, err := e.Rank(context.Background(), bgevl.Input{Text: new("a cat"), Instruction: &task.Instruction}, []bgevl.Input{
+		{Image: bgevl.ImageFile(picture(t, "forest.jpg"))}, {Text: new("the cat sat")}, {Text: new("a dog")}})
+	require.NoError(t, err)
+	for i, r := range named.Results {
+		require.Equal(t, want[i].Index, r.Index)
+		require.InDelta(t, want[i].Score, r.Score, 1e-5)
+	}
+	bare := bgevlRun(t, "", args...)
+	require.Equal(t, statusOK, bare.status)
+	requireComplaint(t, bare, "score: ", "without an instruction", "--task", "--list-tasks")
+	require.NotEqual(t, named.Results, parseRanking(t, bare.out).Results)
+	require.Empty(t, *parseRanking(t, good(t, append(args, "--instruction", "")...)).Query.Instruction, "an empty one is one")
+}
+
 // shell runs one of the shells that completion is for, with the binary in its path.
 func shell(t *testing.T, command ...string) string {
 	t.Helper()
@@ -132,6 +160,8 @@ var completions = []struct{ line, yes, no string }{
 	{"bgevl embed --tru", "--truncate", "--text"},
 	{"bgevl embed --format ", "npy", "--text"},
 	{"bgevl embed --role c", "candidate", "query"},
+	{"bgevl embed --task comp", "composed-retrieval", "caption-to-image"},
+	{"bgevl score --task image-to-c", "image-to-caption", "composed"},
 	{"bgevl convert --type q4_k", "q4_k_m", "q8_0"},
 	{"bgevl completion ", "fish", "convert"},
 	{"bgevl score -m m.gguf examples/pictures/b", "examples/pictures/balloon.png", "forest"},

@@ -23,12 +23,16 @@ func embedCommand(s *streams) command {
 		usage: []string{
 			"-m MODEL (--text TEXT | --image FILE)... [options]",
 			"-m MODEL --input FILE.jsonl [--output FILE] [options]",
+			"--list-tasks",
 		},
 		description: []string{
 			"Prints a vector of unit length for each input. A text and an image that are given together are one input: the " +
 				"first --text goes with the first --image, and so on.",
-			"With --input, each line is an object: {\"id\", \"text\"?, \"image\"?, \"role\"?, \"instruction\"?}, where id is a " +
-				"string or a number, image is a path and role is query or candidate. Each line of the output is " +
+			"MLLM models read queries and candidates differently, and want each query to say what is to be retrieved: " +
+				"--task names an instruction that they were trained with, --instruction is one of your own. Candidates, with " +
+				"--role candidate, have none. CLIP models ignore all three.",
+			"With --input, each line is an object: {\"id\", \"text\"?, \"image\"?, \"role\"?, \"instruction\"?, \"task\"?}, where id is a " +
+				"string or a number, image is a path and role is query (the default) or candidate. Each line of the output is " +
 				"{\"id\", \"embedding\"} or {\"id\", \"error\"}, in the order of the input and as soon as a batch is done, with bounded " +
 				"memory. A line that fails never stops the others; the exit status is then 3. With --truncate, texts that " +
 				"were cut have \"truncated\": true beside their embedding.",
@@ -39,17 +43,21 @@ func embedCommand(s *streams) command {
 		flags: withModel(
 			&cli.StringSliceFlag{Name: "text", Usage: "embed `TEXT`; may be given again"},
 			&cli.StringSliceFlag{Name: "image", Usage: "embed the picture in `FILE`; may be given again"},
-			&cli.StringFlag{Name: "role", Usage: "the inputs are `ROLE`, query or candidate; CLIP models treat both alike"},
+			&cli.StringFlag{Name: "role", Usage: "the inputs are `ROLE`, query (the default) or candidate; CLIP models treat both alike"},
 			&cli.StringFlag{Name: "input", Aliases: []string{"i"}, Usage: "read inputs from `FILE`, a line each; - is standard input"},
 			&cli.StringFlag{Name: "image-root", Usage: "open the pictures of --input below `DIR`, and nothing outside it"},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE` (default: standard output)"},
 			&cli.StringFlag{Name: "format", Usage: "write `FORMAT`: jsonl, json or npy (default: what the output's name ends with, else jsonl)"},
+			&cli.StringFlag{Name: "image-cache", Usage: "keep up to `SIZE`, as 2GB, of what an MLLM model made of pictures, for inputs with the " +
+				"same one (default: none)"},
+			&cli.BoolFlag{Name: "list-tasks", Usage: "list the tasks with their instructions, and do nothing else; --format json says more"},
 		),
-		choices: map[string][]string{"format": bulk.Formats(), "role": {"query", "candidate"}},
+		choices: map[string][]string{"format": bulk.Formats(), "role": {"query", "candidate"}, "task": taskNames()},
 		examples: []example{
 			{"a text", "bgevl embed -m base.gguf --text \"a dog in the snow\""},
 			{"an image and a text, fused into one vector", "bgevl embed -m base.gguf --image dog.jpg --text \"at night\""},
 			{"many, from a file", "bgevl embed -m base.gguf -i in.jsonl --image-root photos -o out.jsonl"},
+			{"a query for an MLLM model", "bgevl embed -m s1.gguf --image dog.jpg --text \"at night\" \\\n--task composed-retrieval"},
 			{"in a pipe", "jq -c '{id, image: .path}' list.jsonl |\nbgevl embed -m base.gguf -i - > out.jsonl"},
 		},
 		action: func(c *cli.Context) error { return runEmbed(c, s) },
@@ -57,6 +65,9 @@ func embedCommand(s *streams) command {
 }
 
 func runEmbed(c *cli.Context, s *streams) error {
+	if c.Bool("list-tasks") {
+		return listTasks(c, s)
+	}
 	format, err := checkEmbed(c, s)
 	if err != nil {
 		return err
@@ -96,6 +107,13 @@ func runEmbed(c *cli.Context, s *streams) error {
 	if stats.Truncated > 0 {
 		s.complain(fmt.Sprintf("embed: %d texts were cut to what the model takes", stats.Truncated))
 	}
+	if stats.Warned > 0 {
+		remedy := instructionRemedy + ", or --role candidate"
+		if c.String("input") != "" {
+			remedy = `put "task" or "instruction" into their lines, or "role": "candidate"`
+		}
+		s.complain(fmt.Sprintf("embed: %d of %d inputs: %s: %s", stats.Warned, stats.Done, stats.Warning, remedy))
+	}
 	if stats.Failed > 0 {
 		return fmt.Errorf("embed: %d of %d %w; the first, %s", stats.Failed, stats.Done, errSomeFailed, stats.First)
 	}
@@ -112,8 +130,8 @@ func checkEmbed(c *cli.Context, s *streams) (string, error) {
 		return "", usagef("nothing to embed: give --text, --image or --input")
 	case input != "" && texts+images > 0:
 		return "", usagef("--input goes without --text and --image: put them into its lines")
-	case input != "" && (c.IsSet("role") || c.IsSet("instruction")):
-		return "", usagef("--input goes without --role and --instruction: put them into its lines")
+	case input != "" && (c.IsSet("role") || c.IsSet("instruction") || c.IsSet("task")):
+		return "", usagef("--input goes without --role, --instruction and --task: put them into its lines")
 	case input == "" && c.IsSet("image-root"):
 		return "", usagef("--image-root is for the pictures of --input")
 	case texts > 0 && images > 0 && texts != images:
@@ -123,6 +141,9 @@ func checkEmbed(c *cli.Context, s *streams) (string, error) {
 	}
 	if _, err := bgevl.ParseRole(c.String("role")); err != nil {
 		return "", usagef("--role %s: want query or candidate", c.String("role"))
+	}
+	if _, err := instruction(c); err != nil {
+		return "", err
 	}
 	format := c.String("format")
 	if format == "" {
@@ -213,11 +234,12 @@ func countLines(f *os.File, wanted bool) (int64, error) {
 // listed yields the inputs of --text and --image. Their ids count from 1.
 func listed(c *cli.Context) iter.Seq2[bulk.Item, error] {
 	texts, images := c.StringSlice("text"), c.StringSlice("image")
-	role, _ := bgevl.ParseRole(c.String("role")) // checked before
+	role, _ := bgevl.ParseRole(c.String("role")) // checked before, and so is the instruction
+	told, _ := instruction(c)
 	return func(yield func(bulk.Item, error) bool) {
 		for i := range max(len(texts), len(images)) {
 			item := bulk.Item{ID: strconv.AppendInt(nil, int64(i+1), 10), Where: fmt.Sprintf("input %d", i+1)}
-			item.Input.Role, item.Input.Instruction = role, instruction(c)
+			item.Input.Role, item.Input.Instruction = role, told
 			if i < len(texts) {
 				item.Input.Text = &texts[i]
 			}

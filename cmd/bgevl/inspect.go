@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -165,6 +166,9 @@ func readGGUF(path string, whole bool) (*contents, error) {
 		types = append(types, fmt.Sprintf("%s (%d tensors, %s)", t.Type, t.Tensors, size(t.Bytes)))
 	}
 	in.describe(fmt.Sprintf("GGUF, version %d", sum.Version), types)
+	if holds := part(f, path); holds != "" {
+		in.about = slices.Insert(in.about, 1, [2]string{"model", holds})
+	}
 	for _, key := range in.keys {
 		v, _ := f.Value(key)
 		head := int64(tableElements)
@@ -181,6 +185,30 @@ func readGGUF(path string, whole bool) (*contents, error) {
 		in.Tensors = append(in.Tensors, tensor{t.Name, t.Type.String(), t.Dims, t.Size})
 	}
 	return in, nil
+}
+
+// part says what of a model a GGUF file is, for files that bgevl embeds with; nothing for others.
+func part(f *gguf.File, path string) string {
+	family, _ := f.String("bgevl.family")
+	architecture, _ := f.String("general.architecture")
+	vision, _ := f.Bool("clip.has_llava_projector")
+	projector := "mmproj-" + filepath.Base(path)
+	switch {
+	case family == "mllm-projector" || family == "" && architecture == "clip" && vision:
+		return "vision side (mmproj) of an MLLM model; commands take the language model beside it"
+	case family == "mllm" && isRegular(filepath.Join(filepath.Dir(path), projector)):
+		return "language model of a BGE-VL MLLM model; its vision side is " + projector
+	case family == "mllm":
+		return "language model of a BGE-VL MLLM model; no " + projector + " beside it, which pictures need"
+	case family == "clip":
+		return "BGE-VL CLIP model"
+	}
+	return ""
+}
+
+func isRegular(path string) bool {
+	st, err := os.Stat(path)
+	return err == nil && st.Mode().IsRegular()
 }
 
 // jsonable returns a value as encoding/json should see it: bytes as numbers, and numbers that JSON has not as strings.

@@ -1,7 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"math"
+	"strconv"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -28,9 +32,14 @@ func withModel(own ...cli.Flag) []cli.Flag {
 		Usage: "embed with the GGUF file `MODEL` (default: $BGEVL_MODEL)"}}
 	return append(append(flags, own...),
 		&cli.StringFlag{Name: "instruction", Usage: "the query's instruction is `TEXT`; CLIP models have none and ignore it"},
+		&cli.StringFlag{Name: "task", Usage: "the query's instruction is that of the task `NAME`; bgevl embed --list-tasks tells which there are"},
 		&cli.BoolFlag{Name: "truncate", Usage: "cut texts that are too long for the model instead of failing them"},
+		&cli.IntFlag{Name: "context", Usage: "an input may have `N` tokens; more take more memory (default: what an MLLM model was trained for, " +
+			"but at most 8192)"},
+		&cli.StringFlag{Name: "mmproj", Usage: "the model's vision side is `FILE` (default: mmproj-NAME.gguf beside NAME.gguf)"},
 		threadsFlag("compute"),
-		&cli.IntFlag{Name: "batch-size", Usage: "compute `N` images at a time (default 8)"},
+		&cli.IntFlag{Name: "batch-size", Usage: "compute `N` images, or four times as many texts, at a time (default 8); " +
+			"MLLM models compute one image at a time"},
 	)
 }
 
@@ -48,18 +57,75 @@ func openModel(c *cli.Context) (*bgevl.Embedder, error) {
 	if c.IsSet("batch-size") && batch < 1 {
 		return nil, usagef("--batch-size %d: want at least 1", batch)
 	}
+	window := c.Int("context")
+	if c.IsSet("context") && window < 1 {
+		return nil, usagef("--context %d: want at least 1", window)
+	}
+	cache, err := parseSize(c.String("image-cache"))
+	if err != nil {
+		return nil, usagef("--image-cache %s: %v", c.String("image-cache"), err)
+	}
 	if isFolder(path) {
 		return nil, fmt.Errorf("%s: %s is a folder: convert the checkpoint first: bgevl convert %s -o NAME.gguf", c.Command.Name, path, path)
 	}
-	return bgevl.Open(path, &bgevl.Options{Threads: threads, BatchSize: batch, Truncate: c.Bool("truncate")})
+	return bgevl.Open(path, &bgevl.Options{Threads: threads, BatchSize: batch, Truncate: c.Bool("truncate"), Context: window,
+		Projector: c.String("mmproj"), ImageCacheBytes: cache})
 }
 
-// instruction returns the instruction that was given; an empty one is one.
-func instruction(c *cli.Context) *string {
-	if !c.IsSet("instruction") {
-		return nil
+// instruction returns the instruction that was given, itself or by its task; an empty one is one.
+func instruction(c *cli.Context) (*string, error) {
+	switch {
+	case c.IsSet("instruction") && c.IsSet("task"):
+		return nil, usagef("--instruction and --task: want one of them")
+	case c.IsSet("instruction"):
+		return new(c.String("instruction")), nil
+	case c.IsSet("task"):
+		task, ok := bgevl.FindTask(c.String("task"))
+		if !ok {
+			return nil, usagef("--task %s: no such task (bgevl embed --list-tasks)", c.String("task"))
+		}
+		return &task.Instruction, nil
 	}
-	return new(c.String("instruction"))
+	return nil, nil
+}
+
+// instructionRemedy is how a command's user can give what bgevl.WarnNoInstruction misses.
+const instructionRemedy = "give --task (bgevl embed --list-tasks) or --instruction"
+
+func taskNames() []string {
+	var names []string
+	for _, t := range bgevl.Tasks() {
+		names = append(names, t.Name)
+	}
+	return names
+}
+
+// parseSize reads a number of bytes as people write it: "512MB", "2G", "1.5 GiB". Nothing is none.
+func parseSize(text string) (int64, error) {
+	const want = "want a size, as 512MB or 2GiB"
+	if text == "" {
+		return 0, nil
+	}
+	number := strings.TrimRight(text, "KMGTIBkmgtib ")
+	unit := strings.ToUpper(strings.TrimSpace(text[len(number):]))
+	base := 1000.0
+	if rest, ok := strings.CutSuffix(unit, "IB"); ok {
+		unit, base = rest, 1024
+	} else {
+		unit = strings.TrimSuffix(unit, "B")
+	}
+	power := strings.Index("KMGT", unit) + 1
+	if unit == "" {
+		power = 0
+	}
+	n, err := strconv.ParseFloat(number, 64)
+	if err != nil || len(unit) > 1 || unit != "" && power == 0 || n < 0 || n != n {
+		return 0, errors.New(want)
+	}
+	if n *= math.Pow(base, float64(power)); n > 1<<46 {
+		return 0, errors.New("more than any machine has: " + want)
+	}
+	return int64(n), nil
 }
 
 // size writes a number of bytes for a reader: "299.2 MB".

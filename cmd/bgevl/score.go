@@ -21,6 +21,8 @@ func scoreCommand(s *streams) command {
 			"The query is a text, an image, or an image with a text that says how the wanted one differs. Candidates are " +
 				"image files, and texts by --candidate-text. They are listed with the best first; a score is the cosine of the two " +
 				"embeddings, from -1 to 1.",
+			"An MLLM model wants to know what the query is to retrieve: --task names an instruction that it was trained with, " +
+				"--instruction is one of your own. Candidates have none. CLIP models ignore both.",
 			"A candidate that fails is listed last with its error, and the exit status is 3. With --json, one object: " +
 				"{\"model\", \"query\": {\"text\", \"image\", \"instruction\"}, \"results\": [{\"rank\", \"score\", \"index\", \"image\" or " +
 				"\"text\"}], \"errors\": [{\"index\", \"image\" or \"text\", \"error\"}]}, where index counts the candidates from 0: " +
@@ -33,8 +35,10 @@ func scoreCommand(s *streams) command {
 			&cli.StringSliceFlag{Name: "candidate-text", Usage: "a candidate is `TEXT`; may be given again"},
 			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
 		),
+		choices: map[string][]string{"task": taskNames()},
 		examples: []example{
 			{"find the picture that a change would lead to", "bgevl score -m base.gguf --image query.png --text \"at night\" *.jpg"},
+			{"the same with an MLLM model", "bgevl score -m s1.gguf --image query.png --text \"at night\" \\\n--task composed-retrieval *.jpg"},
 			{"which of two captions fits", "bgevl score -m base.gguf --image dog.jpg \\\n--candidate-text \"a dog\" --candidate-text \"a cat\""},
 			{"the best one, for a program", "bgevl score -m base.gguf --text \"a dog\" --json *.jpg |\njq -r '.results[0].image'"},
 		},
@@ -89,7 +93,11 @@ func (c candidate) input() bgevl.Input {
 }
 
 func runScore(c *cli.Context, s *streams) error {
-	query := scoredQuery{Image: c.String("image"), Instruction: instruction(c)}
+	told, err := instruction(c)
+	if err != nil {
+		return err
+	}
+	query := scoredQuery{Image: c.String("image"), Instruction: told}
 	if c.IsSet("text") {
 		query.Text = new(c.String("text"))
 	}
@@ -111,6 +119,9 @@ func runScore(c *cli.Context, s *streams) error {
 		return err
 	}
 	defer model.Close()
+	if model.Info().Instructions && query.Instruction == nil {
+		s.complain(fmt.Sprintf("score: %s: %s", bgevl.WarnNoInstruction, instructionRemedy))
+	}
 	out, err := rank(c.Context, model, query, candidates)
 	if err != nil {
 		return err

@@ -111,6 +111,57 @@ func TestOneBadLineNeverStopsTheRest(t *testing.T) {
 	}
 }
 
+// instructed answers every input with the length of its instruction, and warns where there is none.
+type instructed struct{}
+
+func (instructed) Stream(_ context.Context, inputs iter.Seq2[bgevl.Input, error]) iter.Seq2[bgevl.Result, error] {
+	return func(yield func(bgevl.Result, error) bool) {
+		index := 0
+		for in, err := range inputs {
+			r := bgevl.Result{Index: index, Err: err, Embedding: []float32{-1}}
+			if in.Instruction != nil {
+				r.Embedding[0] = float32(len(*in.Instruction))
+			} else {
+				r.Warning = bgevl.WarnNoInstruction
+			}
+			if !yield(r, nil) {
+				return
+			}
+			index++
+		}
+	}
+}
+
+func TestInstructions(t *testing.T) {
+	task, _ := bgevl.FindTask("composed-retrieval")
+	length := fmt.Sprint(len(task.Instruction))
+	lines := []struct{ in, out string }{
+		{`{"id":1,"text":"a"}`, `{"id":1,"embedding":[-1]}`},
+		{`{"id":2,"text":"a","instruction":null,"task":null}`, `{"id":2,"embedding":[-1]}`},
+		{`{"id":3,"text":"a","instruction":"four"}`, `{"id":3,"embedding":[4]}`},
+		{`{"id":4,"text":"a","instruction":""}`, `{"id":4,"embedding":[0]}`},
+		{`{"id":5,"text":"a","task":"composed-retrieval"}`, `{"id":5,"embedding":[` + length + `]}`},
+		{`{"id":6,"text":"a","task":"composed-retrieval","instruction":null}`, `{"id":6,"embedding":[` + length + `]}`},
+		{`{"id":7,"text":"a","task":"composed-retrieval","instruction":""}`,
+			`{"id":7,"error":"line 7: \"task\" and \"instruction\": want one of them"}`},
+		{`{"id":8,"text":"a","task":"x"}`,
+			`{"id":8,"error":"line 8: \"task\": no task is called \"x\": bgevl embed --list-tasks tells which there are"}`},
+		{`{"id":9,"text":"a","task":7}`, `{"id":9,"error":"line 9: \"task\": want a string, got 7"}`},
+	}
+	var in, want strings.Builder
+	for _, l := range lines {
+		in.WriteString(l.in + "\n")
+		want.WriteString(l.out + "\n")
+	}
+	var out bytes.Buffer
+	sink := bulk.NewJSONL(&out)
+	stats, err := bulk.Run(context.Background(), instructed{}, bulk.NewReader(strings.NewReader(in.String()), nil).All(), sink, nil)
+	require.NoError(t, err)
+	require.Equal(t, want.String(), out.String())
+	require.Equal(t, 2, stats.Warned, "what failed has no warning")
+	require.Equal(t, bgevl.WarnNoInstruction, stats.Warning)
+}
+
 func TestLineEnds(t *testing.T) {
 	got, stats := run(t, "\ufeff{\"id\":1,\"text\":\"a\"}\r\n\n   \n{\"id\":2,\"text\":\"bb\"}")
 	require.Equal(t, "{\"id\":1,\"embedding\":[1,0.1]}\n{\"id\":2,\"embedding\":[2,0.1]}\n", got)

@@ -29,8 +29,9 @@ type Item struct {
 // that one line can claim.
 const maxLine = 4 << 20
 
-// A Reader reads inputs from JSON lines: {"id", "text", "image", "role", "instruction"}, of which id and one of text and
-// image must be there. Blank lines are skipped, and other keys are ignored.
+// A Reader reads inputs from JSON lines: {"id", "text", "image", "role", "instruction", "task"}, of which id and one of
+// text and image must be there, and of instruction and task, the name of a bgevl.Task, at most one. Blank lines are
+// skipped, and other keys are ignored.
 type Reader struct {
 	r    *bufio.Reader
 	root *os.Root
@@ -137,7 +138,7 @@ func (r *Reader) parse(line []byte, item *Item) error {
 		return errors.New("malformed JSON: not UTF-8")
 	}
 	var fields struct {
-		ID, Text, Image, Role, Instruction json.RawMessage
+		ID, Text, Image, Role, Instruction, Task json.RawMessage
 	}
 	if err := json.Unmarshal(line, &fields); err != nil {
 		return malformed(err)
@@ -153,7 +154,7 @@ func (r *Reader) parse(line []byte, item *Item) error {
 	text, err1 := stringField("text", fields.Text)
 	image, err2 := stringField("image", fields.Image)
 	role, err3 := stringField("role", fields.Role)
-	instruction, err4 := stringField("instruction", fields.Instruction)
+	instruction, err4 := instructionField(fields.Instruction, fields.Task)
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return err
 	}
@@ -172,6 +173,26 @@ func (r *Reader) parse(line []byte, item *Item) error {
 		return item.setImage(r.root, *image)
 	}
 	return nil
+}
+
+// instructionField returns a line's instruction, as it is written or by the name of its task; nil where there is none.
+func instructionField(instruction, task json.RawMessage) (*string, error) {
+	text, err := stringField("instruction", instruction)
+	if err != nil {
+		return nil, err
+	}
+	name, err := stringField("task", task)
+	if err != nil || name == nil {
+		return text, err
+	}
+	if text != nil {
+		return nil, errors.New(`"task" and "instruction": want one of them`)
+	}
+	preset, ok := bgevl.FindTask(*name)
+	if !ok {
+		return nil, fmt.Errorf(`"task": no task is called %q: bgevl embed --list-tasks tells which there are`, *name)
+	}
+	return &preset.Instruction, nil
 }
 
 // setImage names the item's picture.

@@ -1,6 +1,7 @@
 package bulk
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,15 +22,18 @@ type Record struct {
 	Where     string
 	Embedding []float32 // nil where the item failed
 	Truncated bool      // its text was cut to the model's context
-	Err       error     // why it failed, without the place: the sink and the caller add that
+	Warning   bgevl.Warning
+	Err       error // why it failed, without the place: the sink and the caller add that
 
 	item Item
 }
 
 // Stats counts what a Run did.
 type Stats struct {
-	Done, Failed, Truncated int
-	First                   string // the first failure and its place
+	Done, Failed, Truncated, Warned int
+
+	First   string        // the first failure and its place
+	Warning bgevl.Warning // the first one
 }
 
 // Run embeds every item and writes its record to sink, in order. It returns an error where it could not go on: the
@@ -76,6 +80,10 @@ func (s *Stats) count(r Record) {
 	if r.Truncated {
 		s.Truncated++
 	}
+	if r.Warning != "" {
+		s.Warned++
+		s.Warning = cmp.Or(s.Warning, r.Warning)
+	}
 	if r.Err != nil {
 		s.Failed++
 		if s.First == "" {
@@ -87,11 +95,11 @@ func (s *Stats) count(r Record) {
 // record joins an item and its result.
 func (item Item) record(r bgevl.Result) Record {
 	item.file.Close()
-	rec := Record{Where: item.Where, Embedding: r.Embedding, Truncated: r.Truncated, item: item}
+	rec := Record{Where: item.Where, Embedding: r.Embedding, Truncated: r.Truncated, Warning: r.Warning, item: item}
 	if r.Err == nil {
 		return rec
 	}
-	rec.Embedding = nil
+	rec.Embedding, rec.Warning = nil, ""
 	failure, ok := errors.AsType[*bgevl.InputError](r.Err)
 	switch {
 	case !ok:
