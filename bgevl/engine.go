@@ -36,8 +36,9 @@ type prepared struct {
 	tokens    []int32   // nil without a text, in families that have no prompt around it
 	pixels    []float32 // nil without an image, and in families that have pictures
 	picture   *llama.Picture
-	prefix    string // inputs with the same one begin with the same tokens; empty where too few to matter
-	length    int    // tokens before any cut
+	features  []float32 // of the picture, while it may be needed again
+	prefix    string    // inputs with the same one begin with the same tokens; empty where too few to matter
+	length    int       // tokens before any cut
 	truncated bool
 	warning   Warning
 

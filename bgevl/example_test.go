@@ -121,3 +121,18 @@ func ExampleScore() {
 	fmt.Println(bgevl.Score([]float32{0.6, 0.8}, []float32{0, 1}))
 	// Output: 0.8
 }
+
+// A query for a model with instructions says what it is to retrieve; candidates have a role and no instruction.
+func ExampleFindTask() {
+	task, ok := bgevl.FindTask("caption-to-image") // or a dataset of MMEB: "MSCOCO_t2i"
+	if !ok {
+		log.Fatal("no such task")
+	}
+	query := bgevl.Input{Text: new("a dog in the snow"), Instruction: &task.Instruction}
+	candidate := bgevl.Input{Image: bgevl.ImageFile("dog.jpg"), Role: bgevl.RoleCandidate}
+	fmt.Println(query.Role, "with:", *query.Instruction)
+	fmt.Println(candidate.Role)
+	// Output:
+	// query with: Find me an everyday image that matches the given caption:
+	// candidate
+}

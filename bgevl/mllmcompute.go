@@ -14,8 +14,8 @@ func (e *mllmEngine) compute(ctx context.Context, batch []*prepared) error {
 	ready := make([]*prepared, 0, len(batch))
 	for _, p := range batch {
 		in := llama.Input{Tokens: p.tokens}
-		if p.picture != nil {
-			features, err := e.features(ctx, p.picture)
+		if p.picture != nil && p.features == nil { // a batch that fails as a whole comes again, one by one
+			features, err := e.encode(ctx, p.picture)
 			switch {
 			case errors.Is(err, llama.ErrNonFinite):
 				p.err = &operandError{"image", ErrNonFinite}
@@ -23,7 +23,10 @@ func (e *mllmEngine) compute(ctx context.Context, batch []*prepared) error {
 			case err != nil:
 				return mllmError(err)
 			}
-			in.Images = [][]float32{features}
+			p.features = features
+		}
+		if p.features != nil {
+			in.Images = [][]float32{p.features}
 		}
 		inputs[p] = in
 		ready = append(ready, p)
@@ -36,17 +39,17 @@ func (e *mllmEngine) compute(ctx context.Context, batch []*prepared) error {
 	return nil
 }
 
-// features returns what the vision side makes of a picture.
-func (e *mllmEngine) features(ctx context.Context, p *llama.Picture) ([]float32, error) {
-	encode := func() ([]float32, error) { return e.model.EncodePicture(ctx, p) }
+// encode returns what the vision side makes of a picture.
+func (e *mllmEngine) encode(ctx context.Context, p *llama.Picture) ([]float32, error) {
+	compute := func() ([]float32, error) { return e.model.EncodePicture(ctx, p) }
 	if e.cache == nil {
-		return encode()
+		return compute()
 	}
 	f, err := e.fingerprint(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return e.cache.get(ctx, cacheKey{f.Sum(), p.Digest()}, encode)
+	return e.cache.get(ctx, cacheKey{f.Sum(), p.Digest()}, compute)
 }
 
 // decode runs one group of prompts.
@@ -64,7 +67,7 @@ func (e *mllmEngine) decode(ctx context.Context, group []*prepared, inputs map[*
 		group[f.Row].err = nonFinite(f.Err)
 	}
 	for i, p := range group {
-		p.raw = states[i] // nil where it failed
+		p.raw, p.features = states[i], nil // raw is nil too where the input failed
 	}
 	return nil
 }
