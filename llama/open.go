@@ -72,13 +72,13 @@ type Info struct {
 	// What bgevl's own files say of the model's use, "" in those of other converters.
 	Family, Pooling, Template string
 
-	Projector      string // path of the projector's file, "" where there is none
-	ProjectorType  string // type of its weights
-	TileSize       int    // pixels a side of the square images that the vision tower sees
-	PatchSize      int    // pixels a side
-	TileFeatures   int    // vectors that a tile becomes
-	VisionLayers   int
-	ProjectorCount int64 // parameters of the projector and its vision tower
+	Projector           string // path of the projector's file, "" where there is none
+	ProjectorType       string // type of its weights
+	TileSize            int    // pixels a side of the square images that the vision tower sees
+	PatchSize           int    // pixels a side
+	TileFeatures        int    // vectors that a tile becomes
+	VisionLayers        int
+	ProjectorParameters int64 // the vision tower's included
 }
 
 // Open opens the language model in a GGUF file and the projector that belongs to it. It fails with an *OpenError for a
@@ -162,7 +162,7 @@ func readInfo(f *gguf.File, p *params, v *projector) Info {
 		Family: p.family, Pooling: p.pooling, Template: p.template}
 	info.Name, info.Type, info.Parameters = modelfile.Describe(f)
 	if v != nil {
-		info.Projector, info.ProjectorType, info.ProjectorCount = v.path, v.typ, v.parameters
+		info.Projector, info.ProjectorType, info.ProjectorParameters = v.path, v.typ, v.parameters
 		info.TileSize, info.PatchSize, info.TileFeatures = v.imageSize, v.patchSize, v.side*v.side
 		info.VisionLayers = v.vision.Layers
 	}
