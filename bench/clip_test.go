@@ -37,7 +37,7 @@ func model(b *testing.B, typ string) string {
 	if _, err := os.Stat(filepath.Join(checkpoint, "config.json")); err != nil {
 		require.NoError(b, randmodel.CLIP(checkpoint, randmodel.Base()))
 	}
-	_, err := convert.Run(context.Background(), checkpoint, path, &convert.Options{Type: typ})
+	_, err := convert.Run(context.Background(), checkpoint, path, &convert.Options{Types: []string{typ}})
 	require.NoError(b, err)
 	return path
 }

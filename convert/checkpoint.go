@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/bgevl/bgevl/csrc"
+	"github.com/bgevl/bgevl/internal/gguf"
 	"github.com/bgevl/bgevl/internal/safetensors"
 	"github.com/bgevl/bgevl/internal/tokenizer"
 )
@@ -21,6 +22,7 @@ const maxJSON = 1 << 20
 // checkpoint is a folder in the hub's layout, with its small files read and its weights open.
 type checkpoint struct {
 	dir          string
+	kind         string // model_type
 	config       []byte
 	preprocessor []byte
 	tokenizer    []byte          // the text of tokenizer.json, made from older files if need be
@@ -38,13 +40,12 @@ func openCheckpoint(dir string) (*checkpoint, error) {
 	if c.config, err = readSmall(dir, "config.json", "it holds the model's geometry"); err != nil {
 		return nil, err
 	}
-	kind, err := modelType(c.config)
-	if err != nil {
+	if c.kind, err = modelType(c.config); err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, "config.json"), err)
 	}
-	if kind != "clip" {
-		return nil, fmt.Errorf("%s: model_type is %s: this version converts \"clip\" (BGE-VL-base and -large)",
-			filepath.Join(dir, "config.json"), short([]byte(kind)))
+	if c.kind != "clip" && c.kind != "llava_next" {
+		return nil, fmt.Errorf("%s: model_type is %s: want \"clip\" (BGE-VL-base and -large) or \"llava_next\" (BGE-VL-MLLM and "+
+			"-v1.5)", filepath.Join(dir, "config.json"), short([]byte(c.kind)))
 	}
 	if c.preprocessor, err = readSmall(dir, "preprocessor_config.json", "it says how images are prepared"); err != nil {
 		return nil, err
@@ -120,40 +121,76 @@ func checkWeightFiles(dir string) error {
 		dir)
 }
 
+// model reads and checks the small files against each other.
+func (c *checkpoint) model() (*model, error) {
+	if c.kind == "llava_next" {
+		return c.mllmModel()
+	}
+	return c.clipModel()
+}
+
 // plan matches a checkpoint's tensors with what its configuration asks for. An error names every kind of misfit at once,
 // with the first few tensors of each: one by one would take as many attempts.
-func plan(have []safetensors.Tensor, want []expected, s scheme) ([]job, error) {
+func plan(have []safetensors.Tensor, m *model, files []*outFile) ([]job, error) {
 	byName := make(map[string]safetensors.Tensor, len(have))
 	for _, t := range have {
 		byName[t.Name] = t
 	}
 	var jobs []job
 	var faults faultList
-	for _, e := range want {
-		t, ok := byName[e.hub]
-		if !ok {
-			faults.add("is missing", e.hub)
-			continue
+	for i, p := range m.parts {
+		for _, e := range p.weights {
+			t, ok := byName[e.hub]
+			if !ok {
+				faults.add("is missing", e.hub)
+				continue
+			}
+			delete(byName, e.hub)
+			if !slices.Equal(t.Shape, e.shape) {
+				faults.add("has the wrong shape", fmt.Sprintf("%s: want %v, got %v", e.hub, e.shape, t.Shape))
+				continue
+			}
+			from, err := elementType(t.DType)
+			if err != nil {
+				faults.add("has the wrong element type", fmt.Sprintf("%s: %v", e.hub, err))
+				continue
+			}
+			j := job{expected: e, part: i, source: t, from: from}
+			j.aim(files)
+			jobs = append(jobs, j)
 		}
-		delete(byName, e.hub)
-		if !slices.Equal(t.Shape, e.shape) {
-			faults.add("has the wrong shape", fmt.Sprintf("%s: want %v, got %v", e.hub, e.shape, t.Shape))
-			continue
-		}
-		from, err := elementType(t.DType)
-		if err != nil {
-			faults.add("has the wrong element type", fmt.Sprintf("%s: %v", e.hub, err))
-			continue
-		}
-		typ, wanted := s.pick(e)
-		jobs = append(jobs, job{expected: e, source: t, from: from, typ: typ, wanted: wanted})
 	}
 	for name := range byName {
-		if name != logitScale && !ignorable(name) {
+		if !m.skipped[name] && !ignorable(name) {
 			faults.add("is unknown: config.json asks for no such weight", short([]byte(name)))
 		}
 	}
 	return jobs, faults.err()
+}
+
+// aim finds the files that the tensor goes to, counts it there, and collects the types that it is to have.
+func (j *job) aim(files []*outFile) {
+	for _, f := range files {
+		if f.part != j.part {
+			continue
+		}
+		typ, wanted := f.scheme.pick(j.expected)
+		at := slices.Index(j.types, typ)
+		if at < 0 {
+			at = len(j.types)
+			j.types = append(j.types, typ)
+		}
+		j.targets = append(j.targets, target{f, at})
+		f.count(j.expected, typ, wanted)
+	}
+}
+
+func (f *outFile) count(e expected, typ, wanted gguf.Type) {
+	f.Tensors++
+	f.Types[typ.String()]++
+	if typ != wanted {
+		f.Fallbacks = append(f.Fallbacks, Fallback{e.name, e.row(), wanted.String(), typ.String()})
+	}
 }
 
 // readLogitScale returns the value of logit_scale, if the checkpoint has it.

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/bgevl/bgevl/internal/gguf"
+	"github.com/bgevl/bgevl/internal/tokenizer"
 )
 
 // expected is a weight that a checkpoint of some configuration must have.
@@ -12,8 +15,19 @@ type expected struct {
 	name          string  // name in GGUF
 	shape         []int64 // as the checkpoint has it: the contiguous dimension last
 	role          role
+	tower         weightTower
 	layer, layers int
+	heads         int64 // of a rotary projection, whose rows are put in another order; 0 for all others
 }
+
+// weightTower is the network that a weight belongs to, as far as schemes treat them differently.
+type weightTower int
+
+const (
+	towerVision   weightTower = iota // and what projects from it
+	towerText                        // CLIP's
+	towerLanguage                    // an MLLM's
+)
 
 // row returns the length of the contiguous dimension.
 func (e expected) row() int64 { return e.shape[len(e.shape)-1] }
@@ -44,6 +58,36 @@ func baseGeometry() *clipConfig {
 	}
 }
 
+// clipModel reads and checks the small files of a CLIP checkpoint against each other.
+func (c *checkpoint) clipModel() (*model, error) {
+	config, err := parseCLIPConfig(c.config)
+	if err != nil {
+		return nil, fmt.Errorf("config.json: %w", err)
+	}
+	if err := checkPreprocessor(c.preprocessor, config); err != nil {
+		return nil, err
+	}
+	tok, err := tokenizer.FromJSON(c.tokenizer)
+	if err != nil {
+		return nil, err
+	}
+	if n := int64(tok.VocabSize()); n > config.vocab {
+		return nil, fmt.Errorf("the tokenizer has %d tokens and config.json's text tower knows %d: they are of different models",
+			n, config.vocab)
+	}
+	special, err := tokenizer.ReadSpecial(c.dir)
+	if err != nil {
+		return nil, err
+	}
+	if c.keys, err = tokenizer.GGUFKeys(tok, tokenizer.KeysOptions{Special: special}); err != nil {
+		return nil, err
+	}
+	announce := func(w *gguf.Writer, s scheme, name string, prints []string) error {
+		return setCLIP(w, config, c, s, name, prints[modelPart])
+	}
+	return &model{family: "clip", parts: []part{{config.weights(), announce}}, skipped: map[string]bool{logitScale: true}}, nil
+}
+
 // weights returns what a CLIP checkpoint must hold, in the order that the GGUF file gets: the text tower first. The
 // hub's names are those of transformers' CLIPModel, the GGUF names those of llama.cpp's clip files.
 func (c *clipConfig) weights() []expected {
@@ -58,20 +102,27 @@ func (c *clipConfig) weights() []expected {
 	list = norm(list, text+"final_layer_norm", "t.post_ln", c.text.width, 0, 0)
 	list = append(list, expected{hub: "text_projection.weight", name: "text_projection.weight",
 		shape: []int64{c.projection, c.text.width}, role: roleProjection})
+	for i := range list {
+		list[i].tower = towerText
+	}
 
 	vision := "vision_model."
-	list = append(list,
-		expected{hub: vision + "embeddings.class_embedding", name: "v.class_embd",
-			shape: []int64{c.vision.width}, role: roleVector},
-		expected{hub: vision + "embeddings.patch_embedding.weight", name: "v.patch_embd.weight",
-			shape: []int64{c.vision.width, maxChannels, c.patch, c.patch}, role: rolePatches},
-		expected{hub: vision + "embeddings.position_embedding.weight", name: "v.position_embd.weight",
-			shape: []int64{c.positions(), c.vision.width}, role: rolePositions})
-	list = norm(list, vision+"pre_layrnorm", "v.pre_ln", c.vision.width, 0, 0) // the checkpoints spell it so
+	list = c.vision.eyes(list, vision, c.patch, c.positions())
 	list = c.vision.encoder(list, vision+"encoder.layers.", "v.blk.")
 	list = norm(list, vision+"post_layernorm", "v.post_ln", c.vision.width, 0, 0)
 	return append(list, expected{hub: "visual_projection.weight", name: "visual_projection.weight",
 		shape: []int64{c.projection, c.vision.width}, role: roleProjection})
+}
+
+// eyes appends what a vision tower has in front of its layers.
+func (t tower) eyes(list []expected, hub string, patch, positions int64) []expected {
+	list = append(list,
+		expected{hub: hub + "embeddings.class_embedding", name: "v.class_embd", shape: []int64{t.width}, role: roleVector},
+		expected{hub: hub + "embeddings.patch_embedding.weight", name: "v.patch_embd.weight",
+			shape: []int64{t.width, maxChannels, patch, patch}, role: rolePatches},
+		expected{hub: hub + "embeddings.position_embedding.weight", name: "v.position_embd.weight",
+			shape: []int64{positions, t.width}, role: rolePositions})
+	return norm(list, hub+"pre_layrnorm", "v.pre_ln", t.width, 0, 0) // the checkpoints spell it so
 }
 
 // encoder appends the weights of a tower's layers.
@@ -81,8 +132,10 @@ func (t tower) encoder(list []expected, hub, name string) []expected {
 		to := fmt.Sprintf("%s%d.", name, layer)
 		linear := func(hubLeaf, leaf string, out, in int64, r role) {
 			list = append(list,
-				expected{from + hubLeaf + ".weight", to + leaf + ".weight", []int64{out, in}, r, layer, int(t.layers)},
-				expected{from + hubLeaf + ".bias", to + leaf + ".bias", []int64{out}, roleVector, layer, int(t.layers)})
+				expected{hub: from + hubLeaf + ".weight", name: to + leaf + ".weight", shape: []int64{out, in}, role: r,
+					layer: layer, layers: int(t.layers)},
+				expected{hub: from + hubLeaf + ".bias", name: to + leaf + ".bias", shape: []int64{out}, role: roleVector,
+					layer: layer, layers: int(t.layers)})
 		}
 		list = norm(list, from+"layer_norm1", to+"ln1", t.width, layer, int(t.layers))
 		linear("self_attn.q_proj", "attn_q", t.width, t.width, roleQuery)
@@ -99,8 +152,8 @@ func (t tower) encoder(list []expected, hub, name string) []expected {
 // norm appends the weight and bias of a layer norm.
 func norm(list []expected, hub, name string, width int64, layer, layers int) []expected {
 	return append(list,
-		expected{hub + ".weight", name + ".weight", []int64{width}, roleVector, layer, layers},
-		expected{hub + ".bias", name + ".bias", []int64{width}, roleVector, layer, layers})
+		expected{hub: hub + ".weight", name: name + ".weight", shape: []int64{width}, role: roleVector, layer: layer, layers: layers},
+		expected{hub: hub + ".bias", name: name + ".bias", shape: []int64{width}, role: roleVector, layer: layer, layers: layers})
 }
 
 // logitScale is the temperature of CLIP's training loss. No embedding depends on it, so it may be absent, and it goes

@@ -158,7 +158,7 @@ func modelType(raw []byte) (string, error) {
 		return "", s.err
 	}
 	if t == "" {
-		return "", errors.New(`model_type is missing: want "clip"`)
+		return "", errors.New(`model_type is missing: want "clip" or "llava_next"`)
 	}
 	return t, nil
 }
@@ -222,12 +222,8 @@ func (c *clipConfig) check() error {
 		return fmt.Errorf("hidden_act: text_config has %q and vision_config %q: GGUF has one key for both", c.text.act,
 			c.vision.act)
 	}
-	if c.patch > c.imageSide || c.imageSide%c.patch != 0 {
-		return fmt.Errorf("vision_config: image_size %d is not a multiple of patch_size %d", c.imageSide, c.patch)
-	}
-	if n := c.positions() - 1; n > maxPatches {
-		return fmt.Errorf("vision_config: image_size %d and patch_size %d make %d patches: want at most %d", c.imageSide,
-			c.patch, n, maxPatches)
+	if err := checkPatches(c.imageSide, c.patch); err != nil {
+		return err
 	}
 	if c.eos >= c.vocab {
 		return fmt.Errorf("text_config.eos_token_id: want less than vocab_size %d, got %d", c.vocab, c.eos)
@@ -235,8 +231,19 @@ func (c *clipConfig) check() error {
 	return nil
 }
 
-// positions returns the rows of the vision tower's position table: one a patch and one for the class token.
-func (c *clipConfig) positions() int64 {
-	side := c.imageSide / c.patch
-	return side*side + 1
+// checkPatches holds a vision tower's image_size and patch_size against each other.
+func checkPatches(image, patch int64) error {
+	if patch > image || image%patch != 0 {
+		return fmt.Errorf("vision_config: image_size %d is not a multiple of patch_size %d", image, patch)
+	}
+	if n := positions(image, patch) - 1; n > maxPatches {
+		return fmt.Errorf("vision_config: image_size %d and patch_size %d make %d patches: want at most %d", image, patch, n,
+			maxPatches)
+	}
+	return nil
 }
+
+// positions returns the rows of a vision tower's position table: one a patch and one for the class token.
+func positions(image, patch int64) int64 { return (image/patch)*(image/patch) + 1 }
+
+func (c *clipConfig) positions() int64 { return positions(c.imageSide, c.patch) }

@@ -2,28 +2,28 @@ package convert
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
-
-	"github.com/bgevl/bgevl/internal/gguf"
-	"github.com/bgevl/bgevl/internal/safetensors"
-	"github.com/bgevl/bgevl/internal/tokenizer"
 )
 
 // Options says how to convert. The zero value makes f16 with all processors.
 type Options struct {
-	Type      string // one of Types; "" is f16
-	Name      string // general.name of the file; "" is the folder's name
+	// Types says what the weights are stored as, each one of Types(); none is f16. Several make a file each, in one pass
+	// over the checkpoint.
+	Types []string
+
+	// MMProjType is the type of an MLLM's projector file; "" is f32 where f32 is among Types, bf16 where Types is bf16
+	// alone, and otherwise f16. A CLIP checkpoint has no such file, and a type for it is an error.
+	MMProjType string
+
+	Name      string // general.name of the files; "" is the folder's name
 	Threads   int    // that quantise; 0 is one a processor
-	Overwrite bool   // replace a file that is there
+	Overwrite bool   // replace files that are there
 
 	// Progress, where set, is called on one goroutine after each piece that was written.
 	Progress func(Progress)
@@ -37,15 +37,26 @@ type Progress struct {
 
 // Result says what Run made.
 type Result struct {
+	Name     string // general.name
+	Family   string // "clip" or "mllm"
+	Files    []File // in the order of Options.Types; an MLLM's projector is the last
+	Duration time.Duration
+
+	// EmbeddingOnly says that the checkpoint lacks the weights of the output layer (lm_head): the model embeds as any
+	// other, and cannot predict.
+	EmbeddingOnly bool
+}
+
+// File is one of the files that Run made.
+type File struct {
 	Path        string
-	Name        string // general.name
+	Projector   bool   // an MLLM's vision tower and projector
 	Type        string // as in Options
-	Fingerprint string // of the source weights: 64 hexadecimal digits
+	Fingerprint string // of the source weights that went into it: 64 hexadecimal digits
 	Tensors     int
 	Bytes       int64          // size of the file
 	Types       map[string]int // tensors of each type
 	Fallbacks   []Fallback     // tensors that the type asked for could not store
-	Duration    time.Duration
 }
 
 // Fallback is a weight whose rows are not whole blocks of the type meant for it.
@@ -55,10 +66,14 @@ type Fallback struct {
 	Wanted, Took string
 }
 
-// Run converts a checkpoint folder to a GGUF file. Until it has succeeded, nothing stands under the file's name, and
-// what stood there before stays; after a failure or a cancellation nothing is left behind. It fails with an error for
-// which errors.Is(err, fs.ErrExist) holds where the file is there and Overwrite is not set. Memory stays below 300 MB
-// for checkpoints of any size.
+// Run converts a checkpoint folder. A CLIP model becomes one GGUF file, out; an MLLM becomes out and, beside it,
+// mmproj- and the name of out. Of several types each has its own file, NAME-TYPE.gguf for an out of NAME.gguf, and an
+// MLLM one projector for all, mmproj-NAME.gguf.
+//
+// Until all files are whole, none stands under its name, and what stood there before stays; after a failure or a
+// cancellation nothing is left behind. It fails with an error for which errors.Is(err, fs.ErrExist) holds where one of
+// the files is there and Overwrite is not set. Every weight is read once. Memory stays below 300 MB for checkpoints of
+// any size.
 func Run(ctx context.Context, dir, out string, o *Options) (*Result, error) {
 	if o == nil {
 		o = &Options{}
@@ -73,14 +88,8 @@ func Run(ctx context.Context, dir, out string, o *Options) (*Result, error) {
 // run is Run with the question for free space open to tests.
 func run(ctx context.Context, dir, out string, o Options, free func(string) (int64, bool)) (*Result, error) {
 	start := time.Now()
-	if err := o.complete(dir); err != nil {
-		return nil, err
-	}
-	s, err := findScheme(o.Type)
+	schemes, err := o.complete(dir)
 	if err != nil {
-		return nil, err
-	}
-	if err := checkTarget(out, o.Overwrite); err != nil {
 		return nil, err
 	}
 	src, err := openCheckpoint(dir)
@@ -88,143 +97,112 @@ func run(ctx context.Context, dir, out string, o Options, free func(string) (int
 		return nil, err
 	}
 	defer src.weights.Close()
-	c, err := src.clipConfig()
+	m, err := src.model()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
-	jobs, err := plan(src.weights.Tensors(), c.weights(), s)
+	files, err := outputs(m, out, schemes, &o)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", dir, err)
-	}
-	r := &Result{Path: out, Name: o.Name, Type: s.name, Tensors: len(jobs), Types: map[string]int{}}
-	r.count(jobs)
-	announce := func(w *gguf.Writer, fingerprint string) error { return setCLIP(w, c, src, s, o.Name, fingerprint) }
-	if err := write(ctx, r, jobs, src, announce, o, free); err != nil {
 		return nil, err
+	}
+	jobs, err := plan(src.weights.Tensors(), m, files)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	c := &conversion{src: src, model: m, files: files, jobs: jobs, options: o}
+	if err := c.run(ctx, free); err != nil {
+		return nil, err
+	}
+	r := &Result{Name: o.Name, Family: m.family, EmbeddingOnly: m.embeddingOnly}
+	for _, f := range files {
+		r.Files = append(r.Files, f.File)
 	}
 	r.Duration = time.Since(start)
 	return r, nil
 }
 
-// newPlaceholder returns what stands in the header for the fingerprint until the weights have been read: random, so that
-// nothing else in the header is the same.
-func newPlaceholder() string {
-	var b [sha256.Size]byte
-	_, _ = rand.Read(b[:]) // never fails
-	return hex.EncodeToString(b[:])
-}
-
-// complete checks options and fills in what is absent.
-func (o *Options) complete(dir string) error {
+// complete checks options, fills in what is absent and returns the schemes of Types.
+func (o *Options) complete(dir string) ([]scheme, error) {
 	if o.Threads < 0 {
-		return fmt.Errorf("threads: want at least 1, or 0 for one a processor, got %d", o.Threads)
+		return nil, fmt.Errorf("threads: want at least 1, or 0 for one a processor, got %d", o.Threads)
 	}
 	if o.Threads == 0 {
 		o.Threads = runtime.GOMAXPROCS(0)
 	}
-	if o.Type == "" {
-		o.Type = "f16"
-	}
 	if o.Name == "" {
 		full, err := filepath.Abs(dir)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		o.Name = filepath.Base(full)
 	}
 	o.Name = strings.ToValidUTF8(o.Name, "?")
-	return nil
+	names := o.Types
+	if len(names) == 0 {
+		names = []string{"f16"}
+	}
+	var list []scheme
+	for _, name := range names {
+		s, err := findScheme(name)
+		if err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(list, func(other scheme) bool { return other.name == s.name }) {
+			return nil, fmt.Errorf("type %s is asked for twice", s.name)
+		}
+		list = append(list, s)
+	}
+	return list, nil
 }
 
-// clipConfig parses and checks the small files of a CLIP checkpoint against each other.
-func (c *checkpoint) clipConfig() (*clipConfig, error) {
-	config, err := parseCLIPConfig(c.config)
-	if err != nil {
-		return nil, fmt.Errorf("config.json: %w", err)
+// outputs returns the files to make, the model's first, after a look at whether they can be made.
+func outputs(m *model, out string, schemes []scheme, o *Options) ([]*outFile, error) {
+	var files []*outFile
+	extension := filepath.Ext(out)
+	for _, s := range schemes {
+		path := out
+		if len(schemes) > 1 {
+			if !strings.EqualFold(extension, ".gguf") {
+				return nil, fmt.Errorf("write %q: want a name that ends in .gguf: each type gets a file named after it", out)
+			}
+			path = strings.TrimSuffix(out, extension) + "-" + s.name + extension
+		}
+		files = append(files, newOutFile(path, s, 0))
 	}
-	if err := checkPreprocessor(c.preprocessor, config); err != nil {
-		return nil, err
+	switch {
+	case len(m.parts) > projectorPart:
+		s, err := o.projectorScheme(schemes)
+		if err != nil {
+			return nil, err
+		}
+		path := filepath.Join(filepath.Dir(out), "mmproj-"+filepath.Base(out))
+		files = append(files, newOutFile(path, s, projectorPart))
+	case o.MMProjType != "":
+		return nil, errors.New("a type for the projector was given, and a CLIP checkpoint has none: leave it out")
 	}
-	tok, err := tokenizer.FromJSON(c.tokenizer)
-	if err != nil {
-		return nil, err
-	}
-	if n := int64(tok.VocabSize()); n > config.vocab {
-		return nil, fmt.Errorf("the tokenizer has %d tokens and config.json's text tower knows %d: they are of different models",
-			n, config.vocab)
-	}
-	special, err := tokenizer.ReadSpecial(c.dir)
-	if err != nil {
-		return nil, err
-	}
-	c.keys, err = tokenizer.GGUFKeys(tok, tokenizer.KeysOptions{Special: special})
-	return config, err
-}
-
-func (r *Result) count(jobs []job) {
-	for _, j := range jobs {
-		r.Types[j.typ.String()]++
-		if j.typ != j.wanted {
-			r.Fallbacks = append(r.Fallbacks, Fallback{j.name, j.row(), j.wanted.String(), j.typ.String()})
+	for _, f := range files {
+		if err := checkTarget(f.Path, o.Overwrite); err != nil {
+			return nil, err
 		}
 	}
+	return files, nil
 }
 
-// write makes the file of r from jobs.
-func write(ctx context.Context, r *Result, jobs []job, src *checkpoint, announce func(*gguf.Writer, string) error, o Options,
-	free func(string) (int64, bool)) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	// The writer is made first, as it says how large the file will be.
-	file := &lateWriter{}
-	w := gguf.NewWriter(file)
-	placeholder := newPlaceholder()
-	if err := announce(w, placeholder); err != nil {
-		return err
-	}
-	total := int64(0)
-	for _, j := range jobs {
-		if err := w.AddTensor(j.name, j.typ, j.dims()); err != nil {
-			return err
+// projectorScheme returns how the projector is stored: as asked, or as exactly as any of the model's files wants it.
+func (o *Options) projectorScheme(schemes []scheme) (scheme, error) {
+	name := o.MMProjType
+	if name == "" {
+		name = "f16"
+		switch {
+		case slices.ContainsFunc(schemes, func(s scheme) bool { return s.name == "f32" }):
+			name = "f32"
+		case len(schemes) == 1 && schemes[0].name == "bf16":
+			name = "bf16"
 		}
-		total += j.elements() * j.from.TypeSize()
 	}
-	r.Bytes = w.Size()
-	if err := checkSpace(r.Path, r.Bytes, free); err != nil {
-		return err
-	}
-	part, err := createOutput(r.Path, o.Overwrite)
+	s, err := findScheme(name)
 	if err != nil {
-		return err
+		return s, fmt.Errorf("the projector's type: %w", err)
 	}
-	defer part.discard()
-	file.Writer = part
-	if err := part.writeHeader(w.WriteHeader, placeholder); err != nil {
-		return fmt.Errorf("write %s: %w", r.Path, err)
-	}
-	print := newFingerprint()
-	read := func(t safetensors.Tensor) io.Reader { return src.weights.Reader(t) }
-	s := &stream{jobs: jobs, read: read, sink: w, threads: o.Threads, progress: o.Progress, total: total, print: print}
-	if err := s.run(ctx); err != nil {
-		return fmt.Errorf("%s: %w", src.dir, err)
-	}
-	if err := w.Close(); err != nil {
-		return err
-	}
-	r.Fingerprint = print.hex()
-	if err := part.commit(r.Fingerprint); err != nil {
-		return fmt.Errorf("write %s: %w", r.Path, err)
-	}
-	return nil
-}
-
-// lateWriter gets its destination after it was handed on.
-type lateWriter struct{ io.Writer }
-
-func (w *lateWriter) Write(b []byte) (int, error) {
-	if w.Writer == nil {
-		return 0, errors.New("internal fault: written to before the file was made")
-	}
-	return w.Writer.Write(b)
+	return s, nil
 }

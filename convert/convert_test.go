@@ -22,21 +22,38 @@ import (
 	"github.com/bgevl/bgevl/internal/tokenizer"
 )
 
-// toGGUF converts and opens.
-func toGGUF(t *testing.T, dir string, o *convert.Options) (*gguf.File, *convert.Result) {
+// toGGUF converts a CLIP checkpoint to one file and opens that.
+func toGGUF(t *testing.T, dir string, o *convert.Options) (*gguf.File, convert.File) {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "model.gguf")
 	r, err := convert.Run(t.Context(), dir, out, o)
 	require.NoError(t, err)
-	require.Equal(t, out, r.Path)
-	f, err := gguf.Open(out)
+	require.Equal(t, "clip", r.Family)
+	require.Positive(t, r.Duration)
+	require.Len(t, r.Files, 1)
+	require.Equal(t, out, r.Files[0].Path)
+	return openMade(t, r.Files[0]), r.Files[0]
+}
+
+// openMade opens a file that was made and holds what is said of it against it.
+func openMade(t *testing.T, made convert.File) *gguf.File {
+	t.Helper()
+	f, err := gguf.Open(made.Path)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, f.Close()) })
-	info, err := os.Stat(out)
+	info, err := os.Stat(made.Path)
 	require.NoError(t, err)
-	require.Equal(t, info.Size(), r.Bytes)
-	require.Len(t, f.Tensors(), r.Tensors)
-	return f, r
+	require.Equal(t, info.Size(), made.Bytes)
+	require.Len(t, f.Tensors(), made.Tensors)
+	types := map[string]int{}
+	for _, one := range f.Tensors() {
+		types[one.Type.String()]++
+	}
+	require.Equal(t, types, made.Types)
+	fingerprint, err := f.String("bgevl.fingerprint")
+	require.NoError(t, err)
+	require.Equal(t, made.Fingerprint, fingerprint)
+	return f
 }
 
 // ggufNames says independently what the hub's names become.
@@ -91,7 +108,7 @@ func TestEveryWeightArrives(t *testing.T) {
 				continue // the same code after the first step; and minutes to make, respectively
 			}
 			t.Run(fmt.Sprintf("%s to %s", source, typ.Name), func(t *testing.T) {
-				f, r := toGGUF(t, dir, &convert.Options{Type: typ.Name})
+				f, r := toGGUF(t, dir, &convert.Options{Types: []string{typ.Name}})
 				require.Len(t, tensors, r.Tensors+1, "all but logit_scale")
 				for _, want := range tensors {
 					if want.name == "logit_scale" {
@@ -133,7 +150,7 @@ func TestMetadata(t *testing.T) {
 	spec := small()
 	spec.Act = "gelu"
 	dir := newCheckpoint(t, spec)
-	f, r := toGGUF(t, dir, &convert.Options{Type: "q4_k_m", Name: "a name"})
+	f, r := toGGUF(t, dir, &convert.Options{Types: []string{"q4_k_m"}, Name: "a name"})
 	str := func(key string) string {
 		v, err := f.String(key)
 		require.NoError(t, err)
@@ -226,8 +243,8 @@ func TestSameWeightsSameFile(t *testing.T) {
 	sharded := small()
 	sharded.Shards = 3
 	second := newCheckpoint(t, sharded)
-	a, ra := toGGUF(t, first, &convert.Options{Type: "q4_k_m", Threads: 1})
-	_, rb := toGGUF(t, second, &convert.Options{Type: "q4_k_m", Threads: 7})
+	a, ra := toGGUF(t, first, &convert.Options{Types: []string{"q4_k_m"}, Threads: 1})
+	_, rb := toGGUF(t, second, &convert.Options{Types: []string{"q4_k_m"}, Threads: 7})
 	one, err := os.ReadFile(ra.Path)
 	require.NoError(t, err)
 	other, err := os.ReadFile(rb.Path)
@@ -236,10 +253,10 @@ func TestSameWeightsSameFile(t *testing.T) {
 	require.NotEmpty(t, a.Tensors())
 
 	// The fingerprint is of the source: the same for another type, another for another weight.
-	_, rc := toGGUF(t, first, &convert.Options{Type: "f32"})
+	_, rc := toGGUF(t, first, &convert.Options{Types: []string{"f32"}})
 	require.Equal(t, ra.Fingerprint, rc.Fingerprint)
 	edit(t, first, one16("text_projection.weight", 1, 0x3c00))
-	_, rd := toGGUF(t, first, &convert.Options{Type: "f32"})
+	_, rd := toGGUF(t, first, &convert.Options{Types: []string{"f32"}})
 	require.NotEqual(t, ra.Fingerprint, rd.Fingerprint)
 }
 
@@ -252,11 +269,9 @@ func TestDefaults(t *testing.T) {
 	dir := newCheckpoint(t, small())
 	f, r := toGGUF(t, dir, nil)
 	require.Equal(t, "f16", r.Type)
-	require.Equal(t, "checkpoint", r.Name, "the folder's name")
 	name, err := f.String("general.name")
 	require.NoError(t, err)
-	require.Equal(t, "checkpoint", name)
-	require.Positive(t, r.Duration)
+	require.Equal(t, "checkpoint", name, "the folder's name")
 	require.Empty(t, r.Fallbacks)
 	total := 0
 	for _, n := range r.Types {
@@ -269,7 +284,7 @@ func TestDefaults(t *testing.T) {
 func TestFallbacksAreReported(t *testing.T) {
 	spec := small()
 	spec.Vision = randmodel.Tower{Layers: 2, Width: 80, FFN: 256, Heads: 2}
-	_, r := toGGUF(t, newCheckpoint(t, spec), &convert.Options{Type: "q4_k"})
+	_, r := toGGUF(t, newCheckpoint(t, spec), &convert.Options{Types: []string{"q4_k"}})
 	took := map[string]convert.Fallback{}
 	for _, f := range r.Fallbacks {
 		took[f.Tensor] = f
@@ -353,7 +368,7 @@ func TestReferenceCheckpoints(t *testing.T) {
 	shared := testenv.Shared(t)
 	for _, name := range []string{"clip-base-tiny", "clip-large-tiny"} {
 		dir := filepath.Join(shared, "fixtures", "checkpoints", name)
-		f, r := toGGUF(t, dir, &convert.Options{Type: "f32"})
+		f, r := toGGUF(t, dir, &convert.Options{Types: []string{"f32"}})
 		require.Equal(t, map[string]int{"f32": r.Tensors}, r.Types)
 		for _, want := range readTensors(t, dir) {
 			if want.name != "logit_scale" {

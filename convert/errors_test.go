@@ -92,7 +92,7 @@ func TestRefusesFiles(t *testing.T) {
 		"config of nothing": {put("config.json", ""), []string{"config.json: want a JSON object"}},
 		"config cut short":  {put("config.json", `{"model_type": "clip"`), []string{"config.json: want a JSON object"}},
 		"config too large":  {put("config.json", strings.Repeat(" ", 1<<20+1)), []string{"config.json: want at most 1048576 bytes"}},
-		"another model":     {put("config.json", `{"model_type": "llava_next"}`), []string{`model_type is "llava_next"`}},
+		"another model":     {put("config.json", `{"model_type": "llava"}`), []string{`model_type is "llava": want "clip"`, `"llava_next"`}},
 		"no model type":     {put("config.json", `{}`), []string{"model_type is missing"}},
 		"config of defaults": {put("config.json", `{"model_type": "clip", "vision_config": {"image_size": 64}}`),
 			[]string{"has the wrong shape", "want [49408 512]"}},
@@ -190,33 +190,33 @@ func TestRefusesValues(t *testing.T) {
 		for bits, shown := range map[uint16]string{0x7e00: "NaN", 0x7c01: "NaN", 0x7c00: "+Inf", 0xfc00: "-Inf"} {
 			dir := newCheckpoint(t, small())
 			edit(t, dir, one16(table, last, bits))
-			mustFail(t, dir, &convert.Options{Type: typ}, table, fmt.Sprintf("element %d is %s", last, shown))
+			mustFail(t, dir, &convert.Options{Types: []string{typ}}, table, fmt.Sprintf("element %d is %s", last, shown))
 		}
 		dir := newCheckpoint(t, small())
 		edit(t, dir, one16(bias, 95, 0x7e00))
-		mustFail(t, dir, &convert.Options{Type: typ}, "tensor "+bias+": element 95 is NaN: the checkpoint is damaged")
+		mustFail(t, dir, &convert.Options{Types: []string{typ}}, "tensor "+bias+": element 95 is NaN: the checkpoint is damaged")
 	}
 	spec := small()
 	spec.DType = safetensors.BF16
 	for _, typ := range []string{"f16", "q8_0", "q4_k"} {
 		dir := newCheckpoint(t, spec)
 		edit(t, dir, one16(table, 5, 0x4780)) // 65536
-		mustFail(t, dir, &convert.Options{Type: typ}, table+": element 5 is 65536", "cannot hold: use f32 or bf16")
+		mustFail(t, dir, &convert.Options{Types: []string{typ}}, table+": element 5 is 65536", "cannot hold: use f32 or bf16")
 	}
 	// The same weight is fine where it fits, and so is a large one in a vector, which is kept as f32.
 	dir := newCheckpoint(t, spec)
 	edit(t, dir, one16(table, 5, 0x4780))
 	edit(t, dir, one16(bias, 5, 0x4780))
-	toGGUF(t, dir, &convert.Options{Type: "bf16"})
+	toGGUF(t, dir, &convert.Options{Types: []string{"bf16"}})
 	dir = newCheckpoint(t, spec)
 	edit(t, dir, one16(bias, 5, 0x4780))
-	toGGUF(t, dir, &convert.Options{Type: "q8_0"})
+	toGGUF(t, dir, &convert.Options{Types: []string{"q8_0"}})
 }
 
 func TestRefusesOptions(t *testing.T) {
 	dir := newCheckpoint(t, small())
-	mustFail(t, dir, &convert.Options{Type: "q7"}, `unknown type "q7": want one of f32, f16`)
-	mustFail(t, dir, &convert.Options{Type: "iq1_s"}, "importance matrix")
+	mustFail(t, dir, &convert.Options{Types: []string{"q7"}}, `unknown type "q7": want one of f32, f16`)
+	mustFail(t, dir, &convert.Options{Types: []string{"iq1_s"}}, "importance matrix")
 	mustFail(t, dir, &convert.Options{Threads: -1}, "threads: want at least 1")
 }
 
@@ -296,7 +296,7 @@ func TestCancellation(t *testing.T) {
 	for _, after := range []int{1, 2, 10, 60} {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		calls := 0
-		_, err := convert.Run(ctx, dir, out, &convert.Options{Type: "q4_k", Threads: 3, Progress: func(convert.Progress) {
+		_, err := convert.Run(ctx, dir, out, &convert.Options{Types: []string{"q4_k"}, Threads: 3, Progress: func(convert.Progress) {
 			if calls++; calls == after {
 				left, err := os.ReadDir(folder)
 				require.NoError(t, err)

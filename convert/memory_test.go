@@ -28,7 +28,7 @@ const (
 
 // convertInChild is the program that TestMemory measures: as many threads as a large machine would take.
 func convertInChild(dir, out, typ string) {
-	_, err := convert.Run(context.Background(), dir, out, &convert.Options{Type: typ, Threads: 64})
+	_, err := convert.Run(context.Background(), dir, out, &convert.Options{Types: []string{typ}, Threads: 64})
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)

@@ -30,13 +30,9 @@ func setCLIP(w *gguf.Writer, c *clipConfig, src *checkpoint, s scheme, name, fin
 	setTower(w, "clip.vision.", c.vision, c.projection)
 	w.SetUint32("clip.vision.image_size", uint32(c.imageSide))
 	w.SetUint32("clip.vision.patch_size", uint32(c.patch))
-	mean, std, err := meanStd(src.preprocessor)
-	if err != nil {
+	if err := setMeanStd(w, src.preprocessor); err != nil {
 		return err
 	}
-	w.SetFloat32s("clip.vision.image_mean", mean)
-	w.SetFloat32s("clip.vision.image_std", std)
-
 	w.SetString("bgevl.family", "clip")
 	w.SetUint32("bgevl.format_version", formatVersion)
 	w.SetString("bgevl.pooling", "clip")
@@ -49,10 +45,24 @@ func setCLIP(w *gguf.Writer, c *clipConfig, src *checkpoint, s scheme, name, fin
 	} else if there {
 		w.SetFloat32("bgevl.logit_scale", scale)
 	}
+	setTokenizer(w, src)
+	return nil
+}
+
+func setTokenizer(w *gguf.Writer, src *checkpoint) {
 	w.SetString("tokenizer.huggingface.json", string(src.tokenizer))
 	for _, k := range src.keys {
 		w.Set(k.Name, k.Value)
 	}
+}
+
+func setMeanStd(w *gguf.Writer, preprocessor []byte) error {
+	mean, std, err := meanStd(preprocessor)
+	if err != nil {
+		return err
+	}
+	w.SetFloat32s("clip.vision.image_mean", mean)
+	w.SetFloat32s("clip.vision.image_std", std)
 	return nil
 }
 
@@ -71,9 +81,13 @@ func checkPreprocessor(text []byte, c *clipConfig) error {
 	if err != nil {
 		return err
 	}
-	if w, h := p.OutputSize(); int64(w) != c.imageSide || int64(h) != c.imageSide {
-		return fmt.Errorf("preprocessor_config.json makes images of %dx%d and config.json's vision tower reads %dx%d", w, h,
-			c.imageSide, c.imageSide)
+	return checkOutputSize(p, c.imageSide)
+}
+
+func checkOutputSize(p *pixels.Config, side int64) error {
+	if w, h := p.OutputSize(); int64(w) != side || int64(h) != side {
+		return fmt.Errorf("preprocessor_config.json makes images of %dx%d and config.json's vision tower reads %dx%d", w, h, side,
+			side)
 	}
 	return nil
 }

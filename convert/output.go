@@ -13,14 +13,16 @@ import (
 	"github.com/bgevl/bgevl/internal/atomicfile"
 )
 
-// output is the file under way, with the place in its header that is filled in last.
+// output is a file under way, with the places in its header that are filled in last.
 type output struct {
 	target    string
 	overwrite bool
 	file      *atomicfile.File
+	made      os.FileInfo // the finished file, once it is complete
+	old       string      // another name of the file that was replaced, kept until all of a conversion's files are in place
 
-	header *bytes.Buffer // non-nil while the header is being written
-	offset int64         // where the fingerprint stands
+	header  *bytes.Buffer // non-nil while the header is being written
+	offsets []int64       // where each fingerprint stands; -1 where it isn't in this file
 }
 
 // checkTarget returns an error unless a file can be made at a path. It changes nothing.
@@ -40,7 +42,7 @@ func checkTarget(target string, overwrite bool) error {
 	}
 	old, err := os.Stat(target)
 	if _, linkErr := os.Lstat(target); linkErr == nil && errors.Is(err, fs.ErrNotExist) {
-		return existsError(target) // a link to nothing: what it should become is not for this program to guess
+		return &ExistsError{target} // a link to nothing: what it should become is not for this program to guess
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -52,23 +54,37 @@ func checkTarget(target string, overwrite bool) error {
 	case !old.Mode().IsRegular():
 		return fmt.Errorf("write %s: it is not a regular file", target)
 	case !overwrite:
-		return existsError(target)
+		return &ExistsError{target}
 	}
 	return nil
 }
 
-func existsError(target string) error {
-	return fmt.Errorf("write %s: %w: remove it, choose another name, or ask for it to be overwritten", target, fs.ErrExist)
+// ExistsError says that a file is there which may not be replaced. errors.Is(err, fs.ErrExist) holds.
+type ExistsError struct{ Path string }
+
+func (e *ExistsError) Error() string {
+	return fmt.Sprintf("write %s: %v: remove it, choose another name, or ask for it to be overwritten", e.Path, fs.ErrExist)
 }
 
-// checkSpace returns an error where the file system of target is known to have less room than a file needs.
-func checkSpace(target string, need int64, free func(folder string) (int64, bool)) error {
+// Unwrap gives fs.ErrExist.
+func (e *ExistsError) Unwrap() error { return fs.ErrExist }
+
+// checkSpace returns an error where the file system of target is known to have less room than files need together.
+func checkSpace(target string, sizes []int64, free func(folder string) (int64, bool)) error {
+	need := int64(0)
+	for _, n := range sizes {
+		need += n
+	}
 	have, known := free(filepath.Dir(target))
 	if !known || have >= need {
 		return nil
 	}
-	return fmt.Errorf("write %s: it takes %s and %s are free: make room, or choose another folder or a smaller type",
-		target, megabytes(need), megabytes(have))
+	what := "it takes "
+	if n := len(sizes); n > 1 {
+		what = fmt.Sprintf("the %d files take ", n)
+	}
+	return fmt.Errorf("write %s: %s%s and %s are free: make room, or choose another folder or a smaller type", target, what,
+		megabytes(need), megabytes(have))
 }
 
 func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
@@ -90,8 +106,8 @@ func (o *output) Write(b []byte) (int, error) {
 	return o.file.Write(b)
 }
 
-// writeHeader writes what fill writes, in which placeholder must stand exactly once, and remembers where.
-func (o *output) writeHeader(fill func() error, placeholder string) error {
+// writeHeader writes what fill writes, and remembers where the placeholders stand in it: each once or not at all.
+func (o *output) writeHeader(fill func() error, placeholders []string) error {
 	o.header = new(bytes.Buffer)
 	err := fill()
 	text := o.header.Bytes()
@@ -99,28 +115,81 @@ func (o *output) writeHeader(fill func() error, placeholder string) error {
 	if err != nil {
 		return err
 	}
-	at := bytes.Index(text, []byte(placeholder))
-	if at < 0 || bytes.Count(text, []byte(placeholder)) != 1 {
-		return errors.New("internal fault: the place of the fingerprint was not found in the header")
+	for _, p := range placeholders {
+		if bytes.Count(text, []byte(p)) > 1 {
+			return errors.New("internal fault: the place of a fingerprint was found twice in the header")
+		}
+		o.offsets = append(o.offsets, int64(bytes.Index(text, []byte(p))))
 	}
-	o.offset = int64(at)
 	_, err = o.file.Write(text)
 	return err
 }
 
-// commit puts the fingerprint in its place and the file under its name, durably.
-func (o *output) commit(fingerprint string) error {
-	if _, err := o.file.WriteAt([]byte(fingerprint), o.offset); err != nil {
+// complete puts the fingerprints in their places and all of the file on the disk, as far as that can fail.
+func (o *output) complete(fingerprints []string) error {
+	for i, at := range o.offsets {
+		if at < 0 {
+			continue
+		}
+		if _, err := o.file.WriteAt([]byte(fingerprints[i]), at); err != nil {
+			return err
+		}
+	}
+	if err := o.file.Sync(); err != nil {
 		return err
 	}
-	if o.overwrite {
-		return o.file.Commit()
-	}
-	err := o.file.CommitNew()
-	if errors.Is(err, fs.ErrExist) {
-		return existsError(o.target)
-	}
+	var err error
+	o.made, err = o.file.Stat()
 	return err
+}
+
+// commit puts the file under its name, durably. A file that it replaces keeps a hidden name until settle, so that revert
+// can bring it back, where the file system has links.
+func (o *output) commit() error {
+	if !o.overwrite {
+		err := o.file.CommitNew()
+		if errors.Is(err, fs.ErrExist) {
+			return &ExistsError{o.target}
+		}
+		return err
+	}
+	if old := o.file.Name() + ".old"; os.Link(o.real(), old) == nil {
+		o.old = old
+	}
+	if err := o.file.Commit(); err != nil {
+		o.settle()
+		return err
+	}
+	return nil
+}
+
+// real returns the target, or the file that it is a link to.
+func (o *output) real() string {
+	if real, err := filepath.EvalSymlinks(o.target); err == nil {
+		return real
+	}
+	return o.target
+}
+
+// revert undoes commit, unless what stands under the name now is somebody else's.
+func (o *output) revert() error {
+	path := o.real()
+	if now, err := os.Lstat(path); err != nil || !os.SameFile(now, o.made) {
+		o.settle()
+		return nil
+	}
+	if o.old == "" {
+		return os.Remove(path)
+	}
+	return os.Rename(o.old, path)
+}
+
+// settle gives up what was replaced.
+func (o *output) settle() {
+	if o.old != "" {
+		_ = os.Remove(o.old) // a hidden file that nobody needs
+		o.old = ""
+	}
 }
 
 // discard removes the temporary file, if it is still there.

@@ -16,13 +16,15 @@ const (
 	rolePositions              // position tables, added to what the first layer sees
 	rolePatches                // the patch embedding, a convolution whose rows are patch_size long
 	roleTokens                 // the token embedding, a table that is looked up
-	roleProjection             // visual_projection and text_projection, which make the embedding
+	roleOutput                 // a language model's scores of the next token; embeddings don't depend on it
+	roleProjection             // visual_projection and text_projection, which make the embedding; an MLLM's projector
 	roleQuery
 	roleKey
 	roleValue
 	roleAttnOut
 	roleUp
 	roleDown
+	roleGate
 )
 
 // scheme is what a --type name stands for.
@@ -31,7 +33,8 @@ type scheme struct {
 	base     gguf.Type
 	fileType uint32 // general.file_type: the numbers of llama.cpp's enum llama_ftype
 	note     string
-	rules    []rule // the first that applies wins; none: base
+	rules    []rule // for CLIP's towers and MLLM's projectors: the first that applies wins; none: base
+	language []rule // the same for an MLLM's language model
 }
 
 // rule gives a type to the weights of some roles, in all layers or in some.
@@ -47,7 +50,7 @@ func moreBits(w expected) bool {
 	return w.layer < w.layers/8 || w.layer >= 7*w.layers/8 || (w.layer-w.layers/8)%3 == 2
 }
 
-func inText(w expected) bool { return strings.HasPrefix(w.name, "t.") }
+func inText(w expected) bool { return w.tower == towerText }
 
 // schemes returns the table of all types, in the order that help texts show.
 //
@@ -72,22 +75,26 @@ func schemes() []scheme {
 	little := func(larger, tokens gguf.Type) []rule {
 		return append(rest(larger, tokens), rule{[]role{roleQuery, roleKey}, nil, larger})
 	}
+	language := func(larger, output gguf.Type) []rule {
+		return []rule{{[]role{roleOutput}, nil, output}, {[]role{roleValue, roleDown}, moreBits, larger}}
+	}
 	return []scheme{
 		{name: "f32", base: gguf.F32, fileType: 0, note: "exact; the largest"},
 		{name: "f16", base: gguf.F16, fileType: 1, note: "exact for float16 checkpoints; the usual choice"},
 		{name: "bf16", base: gguf.BF16, fileType: 32, note: "exact for bfloat16 checkpoints"},
 		{name: "q8_0", base: gguf.Q8_0, fileType: 7, note: "half of f16, hardly any loss"},
 		{name: "q6_k", base: gguf.Q6_K, fileType: 18, note: "6 bits in blocks of 256"},
-		{name: "q5_k_m", base: gguf.Q5_K, fileType: 17, note: "mix of q5_k and q6_k", rules: medium(gguf.Q6_K, gguf.Q6_K)},
+		{name: "q5_k_m", base: gguf.Q5_K, fileType: 17, note: "mix of q5_k and q6_k", rules: medium(gguf.Q6_K, gguf.Q6_K),
+			language: language(gguf.Q6_K, gguf.Q6_K)},
 		{name: "q5_k_s", base: gguf.Q5_K, fileType: 16, note: "mix of q5_k and less of q6_k",
-			rules: little(gguf.Q6_K, gguf.Q5_K)},
+			rules: little(gguf.Q6_K, gguf.Q5_K), language: language(gguf.Q6_K, gguf.Q6_K)[:1]},
 		{name: "q5_k", base: gguf.Q5_K, fileType: 16, note: "5 bits in blocks of 256"},
 		{name: "q5_1", base: gguf.Q5_1, fileType: 9, note: "5 bits in blocks of 32, with a minimum"},
 		{name: "q5_0", base: gguf.Q5_0, fileType: 8, note: "5 bits in blocks of 32"},
 		{name: "q4_k_m", base: gguf.Q4_K, fileType: 15, note: "mix of q4_k and q5_k; the usual choice of 4 bits",
-			rules: medium(gguf.Q5_K, gguf.Q5_K)},
+			rules: medium(gguf.Q5_K, gguf.Q5_K), language: language(gguf.Q6_K, gguf.Q6_K)},
 		{name: "q4_k_s", base: gguf.Q4_K, fileType: 14, note: "mix of q4_k and less of q5_k",
-			rules: little(gguf.Q5_K, gguf.Q4_K)},
+			rules: little(gguf.Q5_K, gguf.Q4_K), language: language(gguf.Q6_K, gguf.Q6_K)[:1]},
 		{name: "q4_k", base: gguf.Q4_K, fileType: 14, note: "4 bits in blocks of 256"},
 		{name: "iq4_nl", base: gguf.IQ4NL, fileType: 25, note: "4 bits off an uneven grid, in blocks of 32; slow to make"},
 		{name: "iq4_xs", base: gguf.IQ4XS, fileType: 30, note: "4 bits off an uneven grid, in blocks of 256; slow to make"},
@@ -95,7 +102,7 @@ func schemes() []scheme {
 		{name: "q4_0", base: gguf.Q4_0, fileType: 2, note: "4 bits in blocks of 32"},
 		{name: "mxfp4", base: gguf.MXFP4, fileType: 38, note: "4-bit floats in blocks of 32"},
 		{name: "q3_k_m", base: gguf.Q3_K, fileType: 12, note: "mix of q3_k and q4_k; visible loss",
-			rules: medium(gguf.Q4_K, gguf.Q4_K)},
+			rules: medium(gguf.Q4_K, gguf.Q4_K), language: language(gguf.Q5_K, gguf.Q6_K)},
 		{name: "q3_k", base: gguf.Q3_K, fileType: 11, note: "3 bits in blocks of 256; visible loss"},
 		{name: "iq3_s", base: gguf.IQ3S, fileType: 26, note: "3 bits off a grid; visible loss, very slow to make"},
 		{name: "iq3_xxs", base: gguf.IQ3XXS, fileType: 23, note: "3 bits off a grid; visible loss, very slow to make"},
@@ -140,7 +147,11 @@ func (s scheme) pick(w expected) (got, wanted gguf.Type) {
 		return gguf.F16, gguf.F16
 	}
 	wanted = s.base
-	for _, rule := range s.rules {
+	rules := s.rules
+	if w.tower == towerLanguage {
+		rules = s.language
+	}
+	for _, rule := range rules {
 		if rule.applies(w) {
 			wanted = rule.typ
 			break
@@ -177,7 +188,7 @@ func fallback(t gguf.Type, row int64) gguf.Type {
 	return t
 }
 
-// TypeInfo describes a type that Options.Type may name.
+// TypeInfo describes a type that Options.Types may name.
 type TypeInfo struct {
 	Name          string
 	BitsPerWeight float64 // of a whole file in the geometry of BGE-VL-base

@@ -47,7 +47,7 @@ func TestQuantisedEmbeddings(t *testing.T) {
 func embedWith(t *testing.T, dir, typ string) [][]float32 {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), typ+".gguf")
-	_, err := convert.Run(t.Context(), dir, path, &convert.Options{Type: typ})
+	_, err := convert.Run(t.Context(), dir, path, &convert.Options{Types: []string{typ}})
 	require.NoError(t, err)
 	e, err := bgevl.Open(path, nil)
 	require.NoError(t, err)

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"strings"
 
@@ -16,28 +15,36 @@ func convertCommand(s *streams) command {
 	return command{
 		name:    "convert",
 		summary: "make a GGUF file from a checkpoint folder",
-		usage:   []string{"DIR -o NAME.gguf [--type TYPE] [options]", "--list-types"},
+		usage:   []string{"DIR -o NAME.gguf [--type TYPE[,TYPE...]] [options]", "--list-types"},
 		description: []string{
 			"Reads a checkpoint in the Hugging Face hub's layout (config.json, the tokenizer's files, " +
-				"preprocessor_config.json and model.safetensors, sharded or not) and writes one GGUF file. Weights are " +
-				"streamed: memory does not grow with the model. The file appears under its name only when it is whole.",
-			"With --json, one object with the keys path, name, type, bytes, tensors, types (tensors of each type), " +
-				"fallbacks (weights whose rows did not fit the type), fingerprint (of the source weights) and seconds.",
+				"preprocessor_config.json and model.safetensors, sharded or not). A CLIP model becomes one GGUF file. An MLLM " +
+				"becomes two: NAME.gguf, the language model, and beside it mmproj-NAME.gguf, which pictures go through and which " +
+				"every command finds by itself.",
+			"Several types make a file each, NAME-TYPE.gguf, in one pass over the checkpoint, and one mmproj-NAME.gguf. Weights " +
+				"are streamed: memory does not grow with the model. Files appear under their names only when all are whole.",
+			"With --json, one object with the keys name, family (clip or mllm), files, seconds and embedding_only (true where " +
+				"the checkpoint lacks what predicting text takes). files holds for each file path, projector, type, bytes, tensors, " +
+				"types (tensors of each type), fallbacks (weights whose rows did not fit the type) and fingerprint (of the source " +
+				"weights). Those of the first file stand at the top too.",
 		},
 		operands: "DIR",
 		flags: []cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`"},
-			&cli.StringFlag{Name: "type", Aliases: []string{"t"}, Value: "f16", Usage: "store weights as `TYPE` (default f16); --list-types tells which there are"},
+			&cli.StringFlag{Name: "type", Aliases: []string{"t"}, Value: "f16", Usage: "store weights as `TYPE[,TYPE...]` (default f16); --list-types tells which there are"},
+			&cli.StringFlag{Name: "mmproj-type", Usage: "store an MLLM's mmproj file as `TYPE` (default: f32 for f32, bf16 for bf16, otherwise f16)"},
 			&cli.BoolFlag{Name: "list-types", Usage: "list the types with their sizes, and do nothing else"},
 			&cli.StringFlag{Name: "name", Usage: "call the model `NAME` in its metadata (default: the folder's name)"},
-			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "replace FILE where it exists"},
+			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "replace files that exist"},
 			threadsFlag("quantise"),
 			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
 		},
-		choices: map[string][]string{"type": typeNames()},
+		choices: map[string][]string{"type": typeNames(), "mmproj-type": typeNames()},
 		examples: []example{
 			{"exact for the published float16 weights", "bgevl convert BGE-VL-base -o base-f16.gguf"},
 			{"half the size, hardly any loss", "bgevl convert BGE-VL-base -o base-q8.gguf --type q8_0"},
+			{"a 7B model for 8 GB of memory: s1.gguf and mmproj-s1.gguf", "bgevl convert BGE-VL-MLLM-S1 -o s1.gguf --type q4_k_m"},
+			{"s1-q8_0.gguf, s1-q4_k_m.gguf and mmproj-s1.gguf in one pass", "bgevl convert BGE-VL-MLLM-S1 -o s1.gguf --type q8_0,q4_k_m"},
 			{"which types there are", "bgevl convert --list-types"},
 		},
 		action: func(c *cli.Context) error { return runConvert(c, s) },
@@ -56,7 +63,7 @@ func runConvert(c *cli.Context, s *streams) error {
 	if c.Bool("list-types") {
 		return listTypes(c, s)
 	}
-	out := c.String("output")
+	out, types := c.String("output"), strings.Split(c.String("type"), ",")
 	switch {
 	case c.NArg() == 0:
 		return usagef("no checkpoint: name its folder")
@@ -64,8 +71,14 @@ func runConvert(c *cli.Context, s *streams) error {
 		return usagef("%s: one checkpoint at a time", c.Args().Get(1))
 	case out == "":
 		return usagef("no output: give -o FILE")
-	case !known(c.String("type"), typeNames()):
-		return usagef("--type %s: no such type (bgevl convert --list-types)", c.String("type"))
+	}
+	for _, t := range types {
+		if !known(t, typeNames()) {
+			return usagef("--type %s: no such type (bgevl convert --list-types)", t)
+		}
+	}
+	if t := c.String("mmproj-type"); t != "" && !known(t, typeNames()) {
+		return usagef("--mmproj-type %s: no such type (bgevl convert --list-types)", t)
 	}
 	threads, err := threads(c)
 	if err != nil {
@@ -73,7 +86,7 @@ func runConvert(c *cli.Context, s *streams) error {
 	}
 	var b *bar
 	result, err := convert.Run(c.Context, c.Args().First(), out, &convert.Options{
-		Type: c.String("type"), Name: c.String("name"), Threads: threads, Overwrite: c.Bool("force"),
+		Types: types, MMProjType: c.String("mmproj-type"), Name: c.String("name"), Threads: threads, Overwrite: c.Bool("force"),
 		Progress: func(p convert.Progress) {
 			if b == nil {
 				b = s.progress("converting", p.Total, true)
@@ -82,8 +95,9 @@ func runConvert(c *cli.Context, s *streams) error {
 		},
 	})
 	b.finish()
-	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("convert: %s exists: pass --force to replace it, or choose another name", out)
+	var exists *convert.ExistsError
+	if errors.As(err, &exists) {
+		return fmt.Errorf("convert: %s exists: pass --force to replace it, or choose another name", exists.Path)
 	}
 	if err != nil {
 		return err
@@ -91,39 +105,63 @@ func runConvert(c *cli.Context, s *streams) error {
 	if c.Bool("json") {
 		return printJSON(s.out, conversion(result))
 	}
-	fmt.Fprintf(s.out, "%s: %s, %d tensors, %s, in %.1f s\n", printable(result.Path), result.Type, result.Tensors,
-		size(result.Bytes), result.Duration.Seconds())
-	if n := len(result.Fallbacks); n > 0 {
-		f := result.Fallbacks[0]
-		fmt.Fprintf(s.out, "%d of them did not fit their type, such as %s: rows of %d are %s instead of %s\n", n,
-			printable(f.Tensor), f.Row, f.Took, f.Wanted)
-	}
+	printConversion(s, result)
 	return nil
+}
+
+func printConversion(s *streams, r *convert.Result) {
+	for _, f := range r.Files {
+		fmt.Fprintf(s.out, "%s: %s, %d tensors, %s, in %.1f s\n", printable(f.Path), f.Type, f.Tensors, size(f.Bytes),
+			r.Duration.Seconds())
+		if n := len(f.Fallbacks); n > 0 {
+			first := f.Fallbacks[0]
+			fmt.Fprintf(s.out, "%d of them did not fit their type, such as %s: rows of %d are %s instead of %s\n", n,
+				printable(first.Tensor), first.Row, first.Took, first.Wanted)
+		}
+	}
+	if r.EmbeddingOnly {
+		fmt.Fprintln(s.out, "the checkpoint has no lm_head: the model embeds and cannot predict text")
+	}
+}
+
+// convertedFile is the documented JSON of one file that a conversion made.
+type convertedFile struct {
+	Path        string              `json:"path"`
+	Projector   bool                `json:"projector"`
+	Type        string              `json:"type"`
+	Bytes       int64               `json:"bytes"`
+	Tensors     int                 `json:"tensors"`
+	Types       map[string]int      `json:"types"`
+	Fallbacks   []convertedFallback `json:"fallbacks"`
+	Fingerprint string              `json:"fingerprint"`
+}
+
+type convertedFallback struct {
+	Tensor string `json:"tensor"`
+	Row    int64  `json:"row"`
+	Wanted string `json:"wanted"`
+	Took   string `json:"took"`
 }
 
 // conversion is the documented JSON of a conversion.
 func conversion(r *convert.Result) any {
-	type fallback struct {
-		Tensor string `json:"tensor"`
-		Row    int64  `json:"row"`
-		Wanted string `json:"wanted"`
-		Took   string `json:"took"`
-	}
-	fallbacks := []fallback{}
-	for _, f := range r.Fallbacks {
-		fallbacks = append(fallbacks, fallback(f))
+	var files []convertedFile
+	for _, f := range r.Files {
+		fallbacks := []convertedFallback{}
+		for _, b := range f.Fallbacks {
+			fallbacks = append(fallbacks, convertedFallback(b))
+		}
+		files = append(files, convertedFile{filepath.ToSlash(f.Path), f.Projector, f.Type, f.Bytes, f.Tensors, f.Types, fallbacks,
+			f.Fingerprint})
 	}
 	return struct {
-		Path        string         `json:"path"`
-		Name        string         `json:"name"`
-		Type        string         `json:"type"`
-		Bytes       int64          `json:"bytes"`
-		Tensors     int            `json:"tensors"`
-		Types       map[string]int `json:"types"`
-		Fallbacks   []fallback     `json:"fallbacks"`
-		Fingerprint string         `json:"fingerprint"`
-		Seconds     float64        `json:"seconds"`
-	}{filepath.ToSlash(r.Path), r.Name, r.Type, r.Bytes, r.Tensors, r.Types, fallbacks, r.Fingerprint, r.Duration.Seconds()}
+		convertedFile                 // the first file's
+		Name          string          `json:"name"`
+		Family        string          `json:"family"`
+		EmbeddingOnly bool            `json:"embedding_only"`
+		Files         []convertedFile `json:"files"`
+		Seconds       float64         `json:"seconds"`
+	}{files[0], r.Name, r.Family, r.EmbeddingOnly, files, r.Duration.Seconds()}
 }
 
 func listTypes(c *cli.Context, s *streams) error {
