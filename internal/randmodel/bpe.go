@@ -41,9 +41,16 @@ func clipVocabulary(merges [][2]string) []string {
 	return append(tokens, startOfText, endOfText)
 }
 
+// clipSymbols cuts a word into characters as CLIP does: the last one has the mark of the word's end.
+func clipSymbols(word string) []string {
+	parts := strings.Split(word, "")
+	parts[len(parts)-1] += endOfWord
+	return parts
+}
+
 // learnMerges runs byte-pair encoding over a text of lower-case letters and spaces: up to n times, the most frequent
-// pair of neighbours becomes one token, the alphabetically first where several are.
-func learnMerges(text string, n int) [][2]string {
+// pair of neighbours becomes one token, the alphabetically first where several are. cut makes a word into symbols.
+func learnMerges(text string, n int, cut func(string) []string) [][2]string {
 	counts := map[string]int{}
 	for _, word := range strings.Fields(text) {
 		counts[word]++
@@ -51,9 +58,7 @@ func learnMerges(text string, n int) [][2]string {
 	var words [][]string
 	var times []int
 	for _, word := range sortedKeys(counts) {
-		parts := strings.Split(word, "")
-		parts[len(parts)-1] += endOfWord
-		words, times = append(words, parts), append(times, counts[word])
+		words, times = append(words, cut(word)), append(times, counts[word])
 	}
 	var merges [][2]string
 	for len(merges) < n {

@@ -89,11 +89,15 @@ func (s Spec) complete() (Spec, error) {
 	if s.ImageSize%s.PatchSize != 0 {
 		return s, fmt.Errorf("ImageSize %d is not a multiple of PatchSize %d", s.ImageSize, s.PatchSize)
 	}
-	switch s.DType {
+	return s, checkDType(s.DType)
+}
+
+func checkDType(d safetensors.DType) error {
+	switch d {
 	case safetensors.F16, safetensors.F32, safetensors.BF16:
-		return s, nil
+		return nil
 	}
-	return s, fmt.Errorf("DType is %s: want F16, F32 or BF16", s.DType)
+	return fmt.Errorf("DType is %s: want F16, F32 or BF16", d)
 }
 
 // CLIP writes a CLIP checkpoint to a folder, which it makes if need be: config.json, preprocessor_config.json, the
@@ -113,7 +117,7 @@ func writeCLIP(dir string, spec Spec) error {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
-	merges := learnMerges(trainingText, s.Merges)
+	merges := learnMerges(trainingText, s.Merges, clipSymbols)
 	vocab := clipVocabulary(merges)
 	if err := writeTokenizer(dir, vocab, merges, s.Context); err != nil {
 		return err
@@ -124,7 +128,7 @@ func writeCLIP(dir string, spec Spec) error {
 	if err := writeJSON(dir, "preprocessor_config.json", s.preprocessor()); err != nil {
 		return err
 	}
-	return writeWeights(dir, s.weights(len(vocab)), s)
+	return writeWeights(dir, s.weights(len(vocab)), storage{s.Seed, s.DType, s.Shards})
 }
 
 // config returns config.json as the hub's BGE-VL repositories have it.
@@ -144,11 +148,15 @@ func (s Spec) config(tokens int) map[string]any {
 	text["bos_token_id"], text["eos_token_id"], text["pad_token_id"] = bos, eos, eos
 	vision := tower(s.Vision, "clip_vision_model")
 	vision["image_size"], vision["patch_size"] = s.ImageSize, s.PatchSize
-	dtype := map[safetensors.DType]string{"F16": "float16", "F32": "float32", "BF16": "bfloat16"}[s.DType]
 	return map[string]any{
 		"architectures": []string{"MMRet_CLIP"}, "model_type": "clip", "projection_dim": s.Projection,
-		"logit_scale_init_value": 2.6592, "torch_dtype": dtype, "text_config": text, "vision_config": vision,
+		"logit_scale_init_value": 2.6592, "torch_dtype": torchName(s.DType), "text_config": text, "vision_config": vision,
 	}
+}
+
+// torchName is what config.json calls an element type.
+func torchName(d safetensors.DType) string {
+	return map[safetensors.DType]string{"F16": "float16", "F32": "float32", "BF16": "bfloat16"}[d]
 }
 
 func (s Spec) preprocessor() map[string]any {

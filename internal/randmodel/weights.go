@@ -18,8 +18,16 @@ import (
 // weight is a tensor to write, its elements centre + scale * a normally distributed number.
 type weight struct {
 	name          string
+	stored        string // the name in the file, where that is another one
 	shape         []int64
 	centre, scale float64
+}
+
+func (w weight) fileName() string {
+	if w.stored != "" {
+		return w.stored
+	}
+	return w.name
 }
 
 func (w weight) elements() int64 {
@@ -40,7 +48,7 @@ const (
 	logitScale = 100
 )
 
-// list collects weights under the names of transformers' CLIPModel.
+// list collects weights under the names of transformers' models.
 type list []weight
 
 func (l *list) add(name string, centre, scale float64, shape ...int) {
@@ -75,6 +83,17 @@ func (l *list) encoder(prefix string, t Tower) {
 	}
 }
 
+// vision adds a vision tower.
+func (l *list) vision(prefix string, t Tower, image, patch int) {
+	side := image / patch
+	l.add(prefix+".embeddings.class_embedding", 0, tableScale, t.Width)
+	l.add(prefix+".embeddings.patch_embedding.weight", 0, 1/math.Sqrt(float64(3*patch*patch)), t.Width, 3, patch, patch)
+	l.add(prefix+".embeddings.position_embedding.weight", 0, tableScale, side*side+1, t.Width)
+	l.norm(prefix+".pre_layrnorm", t.Width)
+	l.encoder(prefix, t)
+	l.norm(prefix+".post_layernorm", t.Width)
+}
+
 // weights returns all tensors of a CLIP model with a tokenizer of so many tokens.
 func (s Spec) weights(tokens int) []weight {
 	var l list
@@ -83,45 +102,45 @@ func (s Spec) weights(tokens int) []weight {
 	l.add("text_model.embeddings.position_embedding.weight", 0, tableScale, s.Context, s.Text.Width)
 	l.encoder("text_model", s.Text)
 	l.norm("text_model.final_layer_norm", s.Text.Width)
-	side := s.ImageSize / s.PatchSize
-	l.add("vision_model.embeddings.class_embedding", 0, tableScale, s.Vision.Width)
-	l.add("vision_model.embeddings.patch_embedding.weight", 0, 1/math.Sqrt(float64(3*s.PatchSize*s.PatchSize)),
-		s.Vision.Width, 3, s.PatchSize, s.PatchSize)
-	l.add("vision_model.embeddings.position_embedding.weight", 0, tableScale, side*side+1, s.Vision.Width)
-	l.norm("vision_model.pre_layrnorm", s.Vision.Width)
-	l.encoder("vision_model", s.Vision)
-	l.norm("vision_model.post_layernorm", s.Vision.Width)
+	l.vision("vision_model", s.Vision, s.ImageSize, s.PatchSize)
 	l.add("visual_projection.weight", 0, 1/math.Sqrt(float64(s.Vision.Width)), s.Projection, s.Vision.Width)
 	l.add("text_projection.weight", 0, 1/math.Sqrt(float64(s.Text.Width)), s.Projection, s.Text.Width)
 	return l
 }
 
+// storage is how weights lie on the disk.
+type storage struct {
+	seed   uint64
+	dtype  safetensors.DType
+	shards int
+}
+
 // writeWeights writes model.safetensors, or shards of about equal counts of tensors and their index. Whichever of the
 // two was there before is removed.
-func writeWeights(dir string, all []weight, s Spec) error {
+func writeWeights(dir string, all []weight, s storage) error {
 	const single, index = "model.safetensors", "model.safetensors.index.json"
-	if s.Shards == 1 {
+	if s.shards == 1 {
 		if err := removeIfThere(filepath.Join(dir, index)); err != nil {
 			return err
 		}
 		return writeFile(filepath.Join(dir, single), all, s)
 	}
-	if s.Shards > len(all) {
-		return fmt.Errorf("%d tensors cannot fill %d shards", len(all), s.Shards)
+	if s.shards > len(all) {
+		return fmt.Errorf("%d tensors cannot fill %d shards", len(all), s.shards)
 	}
 	if err := removeIfThere(filepath.Join(dir, single)); err != nil {
 		return err
 	}
 	places, total := map[string]string{}, int64(0)
-	for i := range s.Shards {
-		name := fmt.Sprintf("model-%05d-of-%05d.safetensors", i+1, s.Shards)
-		part := all[i*len(all)/s.Shards : (i+1)*len(all)/s.Shards]
+	for i := range s.shards {
+		name := fmt.Sprintf("model-%05d-of-%05d.safetensors", i+1, s.shards)
+		part := all[i*len(all)/s.shards : (i+1)*len(all)/s.shards]
 		if err := writeFile(filepath.Join(dir, name), part, s); err != nil {
 			return err
 		}
 		for _, w := range part {
-			places[w.name] = name
-			total += w.elements() * s.DType.Bits() / 8
+			places[w.fileName()] = name
+			total += w.elements() * s.dtype.Bits() / 8
 		}
 	}
 	return writeJSON(dir, index, map[string]any{"metadata": map[string]any{"total_size": total}, "weight_map": places})
@@ -134,7 +153,7 @@ func removeIfThere(path string) error {
 	return nil
 }
 
-func writeFile(path string, weights []weight, s Spec) error {
+func writeFile(path string, weights []weight, s storage) error {
 	file, err := os.Create(path)
 	if err != nil {
 		return err
@@ -144,10 +163,10 @@ func writeFile(path string, weights []weight, s Spec) error {
 	return errors.Join(err, buffered.Flush(), file.Close())
 }
 
-func writeTensors(to io.Writer, weights []weight, s Spec) error {
+func writeTensors(to io.Writer, weights []weight, s storage) error {
 	w := safetensors.NewWriter(to, map[string]string{"format": "pt"})
 	for _, one := range weights {
-		if err := w.AddTensor(one.name, s.DType, one.shape); err != nil {
+		if err := w.AddTensor(one.fileName(), s.dtype, one.shape); err != nil {
 			return err
 		}
 	}
@@ -155,7 +174,7 @@ func writeTensors(to io.Writer, weights []weight, s Spec) error {
 		return err
 	}
 	for _, one := range weights {
-		to, err := w.WriteTensor(one.name)
+		to, err := w.WriteTensor(one.fileName())
 		if err != nil {
 			return err
 		}
@@ -168,16 +187,16 @@ func writeTensors(to io.Writer, weights []weight, s Spec) error {
 
 // write writes the elements of a weight. They depend on its name and the seed alone, so that other geometries and other
 // shards have the same.
-func (w weight) write(to io.Writer, s Spec) error {
+func (w weight) write(to io.Writer, s storage) error {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(w.name)) // a hash never fails
-	random := rand.New(rand.NewPCG(s.Seed, h.Sum64()))
+	random := rand.New(rand.NewPCG(s.seed, h.Sum64()))
 	const piece = 1 << 14
 	raw := make([]byte, 0, 4*piece)
 	for left := w.elements(); left > 0; left -= piece {
 		raw = raw[:0]
 		for range min(left, piece) {
-			raw = appendElement(raw, s.DType, float32(w.centre+w.scale*random.NormFloat64()))
+			raw = appendElement(raw, s.dtype, float32(w.centre+w.scale*random.NormFloat64()))
 		}
 		if _, err := to.Write(raw); err != nil {
 			return err
