@@ -453,6 +453,6 @@ func TestInspectMLLM(t *testing.T) {
 	vision := filepath.Join(filepath.Dir(path), "mmproj-tiny.gguf")
 	require.Regexp(t, `(?m)^model +vision side \(mmproj\) of an MLLM model`, good(t, "inspect", vision))
 	require.NoError(t, os.Remove(vision))
-	require.Regexp(t, `(?m)^model +.*no mmproj-tiny\.gguf beside it, which pictures need$`, good(t, "inspect", path))
+	require.Regexp(t, `(?m)^model +.*no vision side \(mmproj\) beside it, which pictures need$`, good(t, "inspect", path))
 	require.Regexp(t, `(?m)^model +BGE-VL CLIP model$`, good(t, "inspect", modelPath(t)))
 }

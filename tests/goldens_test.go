@@ -54,12 +54,14 @@ type goldenSet struct {
 
 // golden is one case with the reference's result.
 type golden struct {
-	ID        string    `json:"id"`
-	Text      *string   `json:"text"`
-	Image     *string   `json:"image"`
-	Tokens    []int32   `json:"tokens"`
-	Embedding []float32 `json:"embedding"`
-	Error     string    `json:"error"` // the reference refuses the input
+	ID          string    `json:"id"`
+	Text        *string   `json:"text"`
+	Image       *string   `json:"image"`
+	Role        string    `json:"role"`
+	Instruction *string   `json:"instruction"`
+	Tokens      []int32   `json:"tokens"`
+	Embedding   []float32 `json:"embedding"`
+	Error       string    `json:"error"` // the reference refuses the input
 }
 
 // TestGoldensOwn holds the project's own small checkpoint to the reference's numbers. tools/goldens/clip.sh made both.
@@ -86,10 +88,10 @@ func run(t *testing.T, set goldenSet) {
 	for _, typ := range []string{"f32", "f16", "q8_0"} {
 		t.Run(set.name+"/"+typ, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "model.gguf")
-			_, err := convert.Run(context.Background(), set.checkpoint, path, &convert.Options{Type: typ})
+			_, err := convert.Run(context.Background(), set.checkpoint, path, &convert.Options{Types: []string{typ}})
 			require.NoError(t, err)
 			checkTokens(t, path, cases)
-			checkEmbeddings(t, path, typ, set.images, cases)
+			checkEmbeddings(t, path, floorOf{typ, floor}, set.images, cases)
 		})
 	}
 }
@@ -147,22 +149,38 @@ func checkTokens(t *testing.T, path string, cases []golden) {
 	assert.Positive(t, compared)
 }
 
-// checkEmbeddings embeds all cases in one call and holds each to the floor of its kind.
-func checkEmbeddings(t *testing.T, path, typ, images string, cases []golden) {
+// floorOf is a type of weights and the least cosine that a family's must reach.
+type floorOf struct {
+	typ   string
+	floor func(typ string, lossy bool) float64
+}
+
+// inputOf returns what a case embeds.
+func inputOf(t *testing.T, images string, c golden) bgevl.Input {
+	t.Helper()
+	role, err := bgevl.ParseRole(c.Role)
+	require.NoError(t, err)
+	in := bgevl.Input{ID: c.ID, Text: c.Text, Role: role, Instruction: c.Instruction}
+	if c.Image != nil {
+		in.Image = bgevl.ImageFile(filepath.Join(images, *c.Image))
+	}
+	return in
+}
+
+// checkEmbeddings embeds all cases in one call, holds each to the floor of its kind, and returns them.
+func checkEmbeddings(t *testing.T, path string, least floorOf, images string, cases []golden) [][]float32 {
 	t.Helper()
 	e, err := bgevl.Open(path, nil)
 	require.NoError(t, err)
 	defer e.Close()
 	inputs := make([]bgevl.Input, len(cases))
 	for i, c := range cases {
-		inputs[i] = bgevl.Input{ID: c.ID, Text: c.Text}
-		if c.Image != nil {
-			inputs[i].Image = bgevl.ImageFile(filepath.Join(images, *c.Image))
-		}
+		inputs[i] = inputOf(t, images, c)
 	}
 	results, err := e.EmbedResults(context.Background(), inputs)
 	require.NoError(t, err)
-	least := map[string]float64{}
+	rows := make([][]float32, len(cases))
+	lowest := map[string]float64{}
 	for i, c := range cases {
 		r := results[i]
 		if c.Error != "" {
@@ -173,15 +191,17 @@ func checkEmbeddings(t *testing.T, path, typ, images string, cases []golden) {
 			continue
 		}
 		kind, lossy := kindOf(t, images, c)
+		rows[i] = r.Embedding
 		cos := cosine(c.Embedding, r.Embedding)
-		assert.GreaterOrEqual(t, cos, floor(typ, lossy), "%s (%s)", c.ID, kind)
-		if old, ok := least[kind]; !ok || cos < old {
-			least[kind] = cos
+		assert.GreaterOrEqual(t, cos, least.floor(least.typ, lossy), "%s (%s)", c.ID, kind)
+		if old, ok := lowest[kind]; !ok || cos < old {
+			lowest[kind] = cos
 		}
 	}
-	for kind, cos := range least {
+	for kind, cos := range lowest {
 		t.Logf("%-15s least cosine %.9f", kind, cos)
 	}
+	return rows
 }
 
 // kindOf sorts cases by how exactly they can be repeated: the content of an image says whether decoding it is exact.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/bgevl/bgevl/bgevl"
 	"github.com/bgevl/bgevl/internal/gguf"
 	"github.com/bgevl/bgevl/internal/safetensors"
 )
@@ -192,23 +193,28 @@ func part(f *gguf.File, path string) string {
 	family, _ := f.String("bgevl.family")
 	architecture, _ := f.String("general.architecture")
 	vision, _ := f.Bool("clip.has_llava_projector")
-	projector := "mmproj-" + filepath.Base(path)
 	switch {
 	case family == "mllm-projector" || family == "" && architecture == "clip" && vision:
 		return "vision side (mmproj) of an MLLM model; commands take the language model beside it"
-	case family == "mllm" && isRegular(filepath.Join(filepath.Dir(path), projector)):
-		return "language model of a BGE-VL MLLM model; its vision side is " + projector
 	case family == "mllm":
-		return "language model of a BGE-VL MLLM model; no " + projector + " beside it, which pictures need"
+		return "language model of a BGE-VL MLLM model; " + visionSide(path)
 	case family == "clip":
 		return "BGE-VL CLIP model"
 	}
 	return ""
 }
 
-func isRegular(path string) bool {
-	st, err := os.Stat(path)
-	return err == nil && st.Mode().IsRegular()
+// visionSide says which file beside a language model has its vision side.
+func visionSide(path string) string {
+	model, err := bgevl.Open(path, nil)
+	if err != nil {
+		return "it does not open: " + err.Error()
+	}
+	defer model.Close()
+	if at := model.Info().Projector; at != "" {
+		return "its vision side is " + filepath.Base(at)
+	}
+	return "no vision side (mmproj) beside it, which pictures need"
 }
 
 // jsonable returns a value as encoding/json should see it: bytes as numbers, and numbers that JSON has not as strings.
