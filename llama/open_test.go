@@ -27,8 +27,13 @@ func open(t testing.TB, model, projector *llamatest.File, o *llama.Options) *lla
 	return openPath(t, llamatest.Write(t, model, projector), o)
 }
 
+// openPath opens a model with one thread unless options say otherwise: with more, small graphs spend their time waiting
+// where the machine has other work.
 func openPath(t testing.TB, path string, o *llama.Options) *llama.Model {
 	t.Helper()
+	if o == nil {
+		o = &llama.Options{Threads: 1}
+	}
 	m, err := llama.Open(path, o)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, m.Close()) })
@@ -75,7 +80,7 @@ func TestOpenNoModel(t *testing.T) {
 	assert.Equal(t, 100000, open(t, f, nil, &llama.Options{Context: 100000}).Info().Context)
 }
 
-// prefix says which file a key belongs to.
+// keysOf returns both files, and the one of them that a key belongs to.
 func keysOf(key string) (model, projector *llamatest.File, f *llamatest.File) {
 	model, projector = llamatest.Model(), llamatest.Projector()
 	if strings.HasPrefix(key, "clip.") {
@@ -322,7 +327,8 @@ func TestOpenForeign(t *testing.T) {
 	refused(t, model, projector, "image_grid_pinpoints")
 }
 
-// TestOpenKeysAndValues opens a model whose head counts no key states: as many for keys as for queries.
+// TestOpenPlainAttention opens a model whose files state no more than the heads: keys have as many as queries, and a head
+// its share of the width.
 func TestOpenPlainAttention(t *testing.T) {
 	f := llamatest.Model()
 	for _, key := range []string{"llama.attention.head_count_kv", "llama.attention.key_length", "llama.attention.value_length", "llama.rope.dimension_count"} {
