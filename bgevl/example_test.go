@@ -58,6 +58,47 @@ func Example() {
 	// Output: 2 candidates, best first: true
 }
 
+// The same with an MLLM model, which wants to know the task of its queries.
+func Example_instruction() {
+	dir, err := os.MkdirTemp("", "bgevl")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	checkpoint, path := filepath.Join(dir, "checkpoint"), filepath.Join(dir, "model.gguf")
+	if err := randmodel.MLLM(checkpoint, randmodel.MLLMSpec{}); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := convert.Run(context.Background(), checkpoint, path, nil); err != nil { // mmproj-model.gguf too
+		log.Fatal(err)
+	}
+
+	e, err := bgevl.Open(path, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer e.Close()
+	fmt.Println("vision side:", filepath.Base(e.Info().Projector))
+
+	task, _ := bgevl.FindTask("composed-retrieval")
+	query := bgevl.Input{
+		Text:        new("the same harbour at night"),
+		Image:       bgevl.ImageFile(filepath.Join(pictures, "harbour_day.jpg")),
+		Instruction: &task.Instruction,
+	}
+	ranked, err := e.Rank(context.Background(), query, []bgevl.Input{
+		{Image: bgevl.ImageFile(filepath.Join(pictures, "harbour_night.jpg"))},
+		{Text: new("a forest")},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(len(ranked), "candidates, best first:", ranked[0].Score >= ranked[1].Score)
+	// Output:
+	// vision side: mmproj-model.gguf
+	// 2 candidates, best first: true
+}
+
 func ExampleEmbedder_Embed() {
 	dir, err := os.MkdirTemp("", "bgevl")
 	if err != nil {
