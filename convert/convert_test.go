@@ -123,8 +123,14 @@ func TestEveryWeightArrives(t *testing.T) {
 
 func compareTensor(t *testing.T, f *gguf.File, want tensor) {
 	t.Helper()
-	got, ok := f.Tensor(ggufName(want.name))
-	require.True(t, ok, "%s as %q", want.name, ggufName(want.name))
+	compareAs(t, f, ggufName(want.name), want)
+}
+
+// compareAs holds the tensor of a name against a source, to the precision of its type.
+func compareAs(t *testing.T, f *gguf.File, name string, want tensor) {
+	t.Helper()
+	got, ok := f.Tensor(name)
+	require.True(t, ok, "%s as %q", want.name, name)
 	dims := slices.Clone(want.shape)
 	slices.Reverse(dims)
 	require.Equal(t, dims, got.Dims, want.name)

@@ -35,6 +35,16 @@ func findNaming(has func(string) bool) naming {
 	}
 }
 
+// sevenBillion is BGE-VL-MLLM-S1, -S2 and -v1.5.
+func sevenBillion() *mllmConfig {
+	return &mllmConfig{
+		text: decoder{width: 4096, ffn: 14336, layers: 32, heads: 32, kvHeads: 8, headDim: 128, vocab: 32064, context: 1 << 15,
+			eps: 1e-5, theta: 1e6},
+		vision: tower{width: 1024, ffn: 4096, layers: 24, heads: 16, eps: 1e-5, act: "quick_gelu"}, imageSide: 336, patch: 14, runs: 23,
+		imageToken: 32000, pinpoints: [][2]int64{{336, 672}, {672, 336}, {672, 672}, {1008, 336}, {336, 1008}},
+	}
+}
+
 // mllmModel reads and checks the small files of an MLLM checkpoint against each other.
 func (c *checkpoint) mllmModel() (*model, error) {
 	config, err := parseMLLMConfig(c.config)

@@ -192,22 +192,33 @@ func fallback(t gguf.Type, row int64) gguf.Type {
 type TypeInfo struct {
 	Name          string
 	BitsPerWeight float64 // of a whole file in the geometry of BGE-VL-base
+	BaseBytes     int64   // about what BGE-VL-base takes
+	MLLMBytes     int64   // about what the language model of a 7B MLLM takes; its projector is another file
 	Description   string
 }
 
 // Types returns the types that Run can write, the best first, for help texts.
 func Types() []TypeInfo {
-	base := baseGeometry()
+	base := baseGeometry().weights()
+	language := sevenBillion().language(findNaming(func(string) bool { return false }), true)
+	weights := int64(0)
+	for _, w := range base {
+		weights += w.elements()
+	}
 	var infos []TypeInfo
 	for _, s := range schemes() {
-		var bits, weights float64
-		for _, w := range base.weights() {
-			typ, _ := s.pick(w)
-			n := float64(w.elements())
-			weights += n
-			bits += n * 8 * float64(typ.TypeSize()) / float64(typ.BlockSize())
-		}
-		infos = append(infos, TypeInfo{s.name, bits / weights, s.note})
+		bits := weighed(s, base)
+		infos = append(infos, TypeInfo{s.name, bits / float64(weights), int64(bits / 8), int64(weighed(s, language) / 8), s.note})
 	}
 	return infos
+}
+
+// weighed returns the bits that weights take as a scheme stores them.
+func weighed(s scheme, weights []expected) float64 {
+	var bits float64
+	for _, w := range weights {
+		typ, _ := s.pick(w)
+		bits += float64(w.elements()) * 8 * float64(typ.TypeSize()) / float64(typ.BlockSize())
+	}
+	return bits
 }

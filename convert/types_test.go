@@ -64,11 +64,11 @@ func TestPick(t *testing.T) {
 	for _, c := range append(plainCases(), mixCases()...) {
 		s, err := findScheme(c.scheme)
 		require.NoError(t, err)
-		name := "v.weight"
+		tower := towerVision
 		if c.text {
-			name = "t.weight"
+			tower = towerText
 		}
-		got, _ := s.pick(expected{name: name, shape: []int64{8, c.row}, role: c.role, layer: c.layer, layers: 16})
+		got, _ := s.pick(expected{tower: tower, shape: []int64{8, c.row}, role: c.role, layer: c.layer, layers: 16})
 		require.Equal(t, c.want.String(), got.String(), "%+v", c)
 	}
 }
