@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -154,7 +156,7 @@ func TestMLLMThirdParty(t *testing.T) {
 	}
 }
 
-// TestMLLMSplits: an embedding is the same alone and in any batch.
+// TestMLLMSplits: an embedding is the same alone and in any batch and order, and a repeat is the same to the bit.
 func TestMLLMSplits(t *testing.T) {
 	inputs := mixedMLLM(t, 24)
 	alone := make([][]float32, len(inputs))
@@ -165,11 +167,41 @@ func TestMLLMSplits(t *testing.T) {
 	for _, batch := range []int{1, 2, 8} {
 		for _, cache := range []int64{0, 1 << 20} {
 			e := openMLLM(t, &bgevl.Options{BatchSize: batch, ImageCacheBytes: cache})
-			for i, row := range embed(t, e, inputs...) {
-				assert.Greater(t, dot(alone[i], row), minCosSplit, "batch %d, cache %d, row %d", batch, cache, i)
+			order := rand.New(rand.NewPCG(2, uint64(batch))).Perm(len(inputs))
+			shuffled := make([]bgevl.Input, len(inputs))
+			for i, from := range order {
+				shuffled[i] = inputs[from]
+			}
+			rows := embed(t, e, shuffled...)
+			require.Equal(t, rows, embed(t, e, shuffled...))
+			for i, row := range rows {
+				assert.Greater(t, dot(alone[order[i]], row), minCosSplit, "batch %d, cache %d, row %d", batch, cache, i)
 			}
 		}
 	}
+}
+
+// TestMLLMBounded: of many pictures few are taken before one is answered, whatever the number of workers.
+func TestMLLMBounded(t *testing.T) {
+	const ahead = 2*2 + 2 + 1 // two batches of one picture and what may pass each, a share of the workers' room, the one asked for
+	e := openMLLM(t, &bgevl.Options{Workers: 16})
+	in := bgevl.Input{Image: bgevl.ImageBytes(picture(t, 1)), Role: bgevl.RoleCandidate}
+	var taken atomic.Int64
+	done := int64(0)
+	for r, err := range e.Stream(context.Background(), func(yield func(bgevl.Input, error) bool) {
+		for range 60 {
+			taken.Add(1)
+			if !yield(in, nil) {
+				return
+			}
+		}
+	}) {
+		require.NoError(t, err)
+		require.NoError(t, r.Err)
+		done++
+		require.LessOrEqual(t, taken.Load()-done, int64(ahead))
+	}
+	assert.Equal(t, int64(60), done)
 }
 
 // TestMLLMReads checks that all that an input holds is in its embedding.

@@ -47,7 +47,7 @@ func (e *Embedder) embed(ctx context.Context, inputs iter.Seq2[Input, error], si
 		defer cancel()
 		// A batch may pass the budget by the weight of its last input. The window also has room for each worker's
 		// input, so that workers do not wait where batches are small.
-		window := windowBatches*(e.budget+e.heaviest) + e.heaviest*e.nWork
+		window := windowBatches*(e.budget+e.heaviest) + imageWeight*e.nWork
 		p := &pipeline{e: e, ctx: inner, outer: ctx, silence: silence, window: semaphore.NewWeighted(window),
 			order: make(chan *job, window)}
 		go p.feed(inputs)
