@@ -28,7 +28,7 @@ const (
 
 // convertInChild is the program that TestMemory measures: as many threads as a large machine would take.
 func convertInChild(dir, out, typ string) {
-	_, err := convert.Run(context.Background(), dir, out, &convert.Options{Types: []string{typ}, Threads: 64})
+	_, err := convert.Run(context.Background(), dir, out, &convert.Options{Types: strings.Split(typ, ","), Threads: 64})
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
@@ -49,6 +49,16 @@ func convertInChild(dir, out, typ string) {
 // A checkpoint of more than 2 GB, nearly all in one tensor, converts in bounded memory: the peak of a process of its own,
 // with 64 threads. The file is sparse, so that the weights are zeros and take no room.
 func TestMemory(t *testing.T) {
+	checkMemory(t, 1<<20, "q4_0")
+}
+
+// So does one that becomes many files at once.
+func TestMemoryOfManyTypes(t *testing.T) {
+	checkMemory(t, 1<<17, "f32,f16,bf16,q8_0,q4_0,q4_1,q5_0,q5_1,mxfp4,q4_k,q2_k,q3_k_m,q6_k")
+}
+
+func checkMemory(t *testing.T, vocab int64, types string) {
+	t.Helper()
 	if runtime.GOOS != "linux" {
 		testenv.Missing(t, "peak memory is read from /proc/self/status")
 	}
@@ -56,14 +66,14 @@ func TestMemory(t *testing.T) {
 		t.Skip("-short: converting 2 GB takes seconds")
 	}
 	dir := newCheckpoint(t, randmodel.Spec{})
-	vocab, bound := int64(1<<20), maxPeakKB
+	bound := maxPeakKB
 	if raceDetector {
 		// Every chunk under way is touched by a tenth of that as well, and the detector shadows what Go touches.
 		vocab, bound = vocab/8, 2*maxPeakKB
 	}
 	growTokenTable(t, dir, vocab, 512)
 	out := filepath.Join(t.TempDir(), "model.gguf")
-	text, err := child(t, dir, out, "q4_0").CombinedOutput()
+	text, err := child(t, dir, out, types).CombinedOutput()
 	require.NoError(t, err, string(text))
 	var peak int
 	_, err = fmt.Sscanf(string(text), "VmHWM: %d kB", &peak)

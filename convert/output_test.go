@@ -34,6 +34,25 @@ func TestSpace(t *testing.T) {
 	_, err = run(t.Context(), dir, out, Options{}, room(r.Files[0].Bytes, true))
 	require.NoError(t, err)
 
+	// Of several files it is the sum that counts.
+	mllm := filepath.Join(t.TempDir(), "mllm")
+	require.NoError(t, randmodel.MLLM(mllm, randmodel.MLLMSpec{}))
+	o := Options{Types: []string{"f16", "q8_0"}}
+	out = filepath.Join(t.TempDir(), "mllm.gguf")
+	folder = filepath.Dir(out)
+	r, err = run(t.Context(), mllm, out, o, room(0, false))
+	require.NoError(t, err)
+	require.Len(t, r.Files, 3)
+	sum := int64(0)
+	for _, f := range r.Files {
+		sum += f.Bytes
+		require.NoError(t, os.Remove(f.Path))
+	}
+	_, err = run(t.Context(), mllm, out, o, room(sum-1, true))
+	require.ErrorContains(t, err, "mllm-f16.gguf: the 3 files take "+megabytes(sum))
+	_, err = run(t.Context(), mllm, out, o, room(sum, true))
+	require.NoError(t, err)
+
 	have, known := freeSpace(folder)
 	require.True(t, known)
 	require.Positive(t, have)
