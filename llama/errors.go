@@ -20,6 +20,10 @@ var (
 	// ErrNoProjector is what a picture fails with where the model was opened without a projector; the error says which
 	// file was looked for and how to get it.
 	ErrNoProjector = errors.New("llama: no projector")
+
+	// ErrEmbeddingOnly is what a prediction fails with where the model's checkpoint came without the output layer.
+	ErrEmbeddingOnly = errors.New("llama: the model has no output layer, since its checkpoint came without one (lm_head.weight): " +
+		"it gives states and embeddings only; convert a whole checkpoint to predict")
 )
 
 // TooLongError says how long an input was. errors.Is(err, ErrTooLong) holds.

@@ -69,6 +69,8 @@ type Info struct {
 
 	ImageToken int32 // stands for a picture among the tokens; -1: the vocabulary has none
 
+	EmbeddingOnly bool // the checkpoint came without the output layer: no predictions
+
 	// What bgevl's own files say of the model's use, "" in those of other converters.
 	Family, Pooling, Template string
 
@@ -159,7 +161,7 @@ func read(path string, f *gguf.File, o *Options) (*Model, []csrc.Tensor, error) 
 func readInfo(f *gguf.File, p *params, v *projector) Info {
 	info := Info{Width: p.width, Layers: p.layers, FFN: p.ffn, Heads: p.heads, HeadsKV: p.headsKV, HeadWidth: p.headWidth,
 		Vocab: p.vocab, Trained: p.trained, Context: p.context, ImageToken: p.imageToken,
-		Family: p.family, Pooling: p.pooling, Template: p.template}
+		EmbeddingOnly: p.embeddingOnly, Family: p.family, Pooling: p.pooling, Template: p.template}
 	info.Name, info.Type, info.Parameters = modelfile.Describe(f)
 	if v != nil {
 		info.Projector, info.ProjectorType, info.ProjectorParameters = v.path, v.typ, v.parameters

@@ -80,13 +80,14 @@ func TestOpenNoModel(t *testing.T) {
 	assert.Equal(t, 100000, open(t, f, nil, &llama.Options{Context: 100000}).Info().Context)
 }
 
-// keysOf returns both files, and the one of them that a key belongs to.
-func keysOf(key string) (model, projector *llamatest.File, f *llamatest.File) {
-	model, projector = llamatest.Model(), llamatest.Projector()
-	if strings.HasPrefix(key, "clip.") {
-		return model, projector, projector
+// keysOf returns the files that a test of a key needs, and the one of them that the key belongs to.
+func keysOf(key string) (model, projector, f *llamatest.File) {
+	model = llamatest.Model()
+	if !strings.HasPrefix(key, "clip.") {
+		return model, nil, model
 	}
-	return model, projector, model
+	projector = llamatest.Projector()
+	return model, projector, projector
 }
 
 // hyperparameters are the keys that hold a number which shapes the model.
@@ -160,7 +161,7 @@ func mustWork(t *testing.T, key string, v any) {
 	m := open(t, model, projector, &llama.Options{Threads: 1})
 	_, err := m.TokenEmbeddings(context.Background(), []int32{llamatest.BOS})
 	require.NoError(t, err)
-	if m.Info().Context < 100 {
+	if projector == nil {
 		return
 	}
 	p, err := m.Preprocess(picture(30, 20))
@@ -224,6 +225,7 @@ func TestOpenWrongKey(t *testing.T) {
 	}{
 		{"general.architecture", "clip"}, {"general.architecture", "qwen2"}, {"general.architecture", uint32(1)},
 		{"bgevl.family", "clip"}, {"bgevl.family", uint32(1)}, {"bgevl.pooling", "mean"}, {"bgevl.format_version", uint32(2)},
+		{"bgevl.fingerprint", int64(1)}, {"bgevl.projector_fingerprint", int64(1)}, {"bgevl.embedding_only", "yes"},
 		{"general.alignment", uint32(8)},
 		{"llama.expert_count", uint32(8)}, {"llama.attention.sliding_window", uint32(4096)}, {"llama.attention.causal", false},
 		{"llama.rope.scaling.type", "yarn"}, {"llama.rope.scaling.type", "linear"}, {"llama.rope.scaling.factor", float32(8)},
@@ -241,39 +243,42 @@ func TestOpenWrongKey(t *testing.T) {
 
 // TestOpenTensors damages each tensor of both files.
 func TestOpenTensors(t *testing.T) {
-	for which := range 2 {
-		files := func() []*llamatest.File { return []*llamatest.File{llamatest.Model(), llamatest.Projector()} }
-		for _, tensor := range files()[which].Tensors {
-			damage := func(t *testing.T, do func(f *llamatest.File)) error {
-				list := files()
-				do(list[which])
-				return refused(t, list[0], list[1], "")
-			}
-			t.Run(tensor.Name, func(t *testing.T) {
-				if tensor.Name != "output.weight" {
-					err := damage(t, func(f *llamatest.File) { f.Drop(tensor.Name) })
-					assert.ErrorContains(t, err, "tensor "+tensor.Name+": missing")
-				}
-				err := damage(t, func(f *llamatest.File) {
-					x := f.Tensor(tensor.Name)
-					inner := len(x.Shape) - 1
-					x.Data = append(x.Data, make([]float32, len(x.Data)/int(x.Shape[inner]))...)
-					x.Shape[inner]++
-				})
-				assert.ErrorContains(t, err, tensor.Name)
-				if len(tensor.Shape) < 4 { // GGUF has no fifth dimension
-					_ = damage(t, func(f *llamatest.File) {
-						x := f.Tensor(tensor.Name)
-						x.Shape = append([]int64{1}, x.Shape...)
-					})
-				}
-			})
-		}
-	}
+	damageEach(t, llamatest.Model, func(f *llamatest.File) (model, projector *llamatest.File) { return f, nil })
+	damageEach(t, llamatest.Projector, func(f *llamatest.File) (model, projector *llamatest.File) { return llamatest.Model(), f })
 	f := llamatest.Model()
 	f.Tensors = append(f.Tensors, f.Tensors[1])
 	f.Tensors[len(f.Tensors)-1].Name = "rope_freqs.weight"
 	assert.ErrorContains(t, refused(t, f, nil, ""), "tensor rope_freqs.weight: unknown")
+}
+
+func damageEach(t *testing.T, file func() *llamatest.File, beside func(*llamatest.File) (model, projector *llamatest.File)) {
+	for _, tensor := range file().Tensors {
+		damage := func(t *testing.T, do func(f *llamatest.File)) error {
+			f := file()
+			do(f)
+			model, projector := beside(f)
+			return refused(t, model, projector, "")
+		}
+		t.Run(tensor.Name, func(t *testing.T) {
+			if tensor.Name != "output.weight" {
+				err := damage(t, func(f *llamatest.File) { f.Drop(tensor.Name) })
+				assert.ErrorContains(t, err, "tensor "+tensor.Name+": missing")
+			}
+			err := damage(t, func(f *llamatest.File) {
+				x := f.Tensor(tensor.Name)
+				inner := len(x.Shape) - 1
+				x.Data = append(x.Data, make([]float32, len(x.Data)/int(x.Shape[inner]))...)
+				x.Shape[inner]++
+			})
+			assert.ErrorContains(t, err, tensor.Name)
+			if len(tensor.Shape) < 4 { // GGUF has no fifth dimension
+				_ = damage(t, func(f *llamatest.File) {
+					x := f.Tensor(tensor.Name)
+					x.Shape = append([]int64{1}, x.Shape...)
+				})
+			}
+		})
+	}
 }
 
 func TestOpenTokenizer(t *testing.T) {

@@ -31,6 +31,7 @@ type params struct {
 	eps, theta                float32
 	ends                      []int32 // tokens that end a text
 	imageToken                int32   // noToken: none
+	embeddingOnly             bool    // made from a checkpoint without the output layer
 
 	family, pooling, template string
 	projectorFingerprint      string
@@ -40,6 +41,7 @@ type params struct {
 func readParams(f *gguf.File) (*params, error) {
 	k := modelfile.NewKeys(f)
 	checkFamily(k)
+	k.StringOr(fingerprintKey, "") // Identity takes it later
 	vocab, err := modelfile.Rows(f, tokenEmbedding, modelfile.MaxVocab)
 	if k.Err() == nil && err != nil {
 		return nil, err
@@ -54,9 +56,12 @@ func readParams(f *gguf.File) (*params, error) {
 		eps:        k.Epsilon("llama.attention.layer_norm_rms_epsilon"),
 		theta:      defaultFrequencyBase,
 		imageToken: int32(k.IntOr("bgevl.image_token_id", noToken, 0, int64(vocab)-1)),
-		family:     k.StringOr("bgevl.family", ""),
-		pooling:    k.StringOr("bgevl.pooling", ""),
-		template:   k.StringOr("bgevl.template", ""),
+
+		embeddingOnly: k.Bool("bgevl.embedding_only", false),
+
+		family:   k.StringOr("bgevl.family", ""),
+		pooling:  k.StringOr("bgevl.pooling", ""),
+		template: k.StringOr("bgevl.template", ""),
 
 		projectorFingerprint: k.StringOr("bgevl.projector_fingerprint", ""),
 	}

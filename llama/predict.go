@@ -79,7 +79,8 @@ func (m *Model) Predict(ctx context.Context, prompt string, o *PredictOptions) (
 	return p.Text, nil
 }
 
-// PredictInput continues an input, which may hold pictures. in.Wanted must be nil.
+// PredictInput continues an input, which may hold pictures. in.Wanted must be nil. It fails with ErrEmbeddingOnly where
+// the model has no output layer; one that shares its weights with the token embeddings counts as one.
 //
 // A prompt past the context fails with ErrTooLong. Where the prompt and MaxTokens together are past it, the text ends
 // where the context is full, for ReasonContext. After an error, as when ctx is cancelled, there is no Prediction; what
@@ -88,6 +89,9 @@ func (m *Model) PredictInput(ctx context.Context, in Input, o *PredictOptions) (
 	opt, err := o.resolve()
 	if err != nil {
 		return nil, fmt.Errorf("llama: predict: %w", err)
+	}
+	if m.params.embeddingOnly {
+		return nil, ErrEmbeddingOnly
 	}
 	if in.Wanted != nil {
 		return nil, errors.New("llama: predict: wanted positions: want none, since the next token is what is asked for")
