@@ -106,7 +106,7 @@ func mayImport(from, to string) bool {
 	case to == "clip" || to == "llama":
 		// What is above bgevl speaks of embeddings, not of towers.
 		return from == "bgevl" || top(from, "tests", "bench", "tools")
-	case to == "internal/cliptest" || to == "internal/llamatest" || strings.HasPrefix(to, "internal/testenv"):
+	case to == "internal/cliptest" || to == "internal/llamatest" || to == "internal/fakehub" || strings.HasPrefix(to, "internal/testenv"):
 		// Beside test files, which are not held to this.
 		return top(from, "tests", "bench") || from == "internal/llamatest" && to == "internal/cliptest"
 	}

@@ -1,0 +1,2 @@
+// Package diskspace tells how much room a file system has left. It keeps nothing and may be called by any goroutine.
+package diskspace
