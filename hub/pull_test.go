@@ -37,6 +37,11 @@ func noise(seed byte, n int) []byte {
 	return b
 }
 
+func sha256Hex(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
 // checkpoint is a repository with one file of weights of several pieces, and files that nobody wants.
 func checkpoint() map[string][]byte {
 	return map[string][]byte{
@@ -104,8 +109,7 @@ func requireSound(t *testing.T, cache string) {
 		}
 		data, err := os.ReadFile(b)
 		require.NoError(t, err)
-		sum := sha256.Sum256(data)
-		require.Equal(t, name, hex.EncodeToString(sum[:]), "a blob under a name that is not its digest")
+		require.Equal(t, name, sha256Hex(data), "a blob under a name that is not its digest")
 	}
 	left, err := filepath.Glob(filepath.Join(cache, "models--*", "tmp_*"))
 	require.NoError(t, err)
@@ -151,8 +155,7 @@ func TestPull(t *testing.T) {
 	require.Equal(t, commit, string(ref))
 	to, err := os.Readlink(filepath.Join(s.Dir, "model.safetensors"))
 	require.NoError(t, err)
-	sum := sha256.Sum256(files["model.safetensors"])
-	require.Equal(t, "../../blobs/"+hex.EncodeToString(sum[:]), filepath.ToSlash(to))
+	require.Equal(t, "../../blobs/"+sha256Hex(files["model.safetensors"]), filepath.ToSlash(to))
 	blobs, err := os.ReadDir(filepath.Join(folder, "blobs"))
 	require.NoError(t, err)
 	require.Len(t, blobs, len(wanted()))
