@@ -39,7 +39,6 @@ const defaultContext = 8192
 // Model is a language model, with or without the projector that lets it see. It is safe for any number of goroutines;
 // see the package's documentation.
 type Model struct {
-	path      string
 	params    *params
 	info      Info
 	tokenizer tokenizer.Tokenizer
@@ -119,7 +118,7 @@ func open(path string, f *gguf.File, o *Options) (*Model, error) {
 	if o.TextOnly && o.Projector != "" {
 		return nil, fmt.Errorf("options: a projector, %s, and texts only: want one of them", o.Projector)
 	}
-	m, tensors, err := read(path, f, o)
+	m, tensors, err := read(f, o)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +136,7 @@ func open(path string, f *gguf.File, o *Options) (*Model, error) {
 }
 
 // read checks all of a file that needs no other one.
-func read(path string, f *gguf.File, o *Options) (*Model, []csrc.Tensor, error) {
+func read(f *gguf.File, o *Options) (*Model, []csrc.Tensor, error) {
 	p, err := readParams(f)
 	if err != nil {
 		return nil, nil, err
@@ -153,7 +152,7 @@ func read(path string, f *gguf.File, o *Options) (*Model, []csrc.Tensor, error) 
 	if err != nil {
 		return nil, nil, err
 	}
-	m := &Model{path: path, params: p}
+	m := &Model{params: p}
 	return m, tensors, m.readTokenizer(f)
 }
 

@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/bgevl/bgevl/internal/cliptest"
 	"github.com/bgevl/bgevl/internal/gguf"
 	"github.com/bgevl/bgevl/internal/llamatest"
 	"github.com/bgevl/bgevl/llama"
@@ -232,6 +234,8 @@ func TestOpenWrongKey(t *testing.T) {
 		{"llama.attention.scale", float32(0.1)}, {"llama.logit_scale", float32(0.5)}, {"llama.logit_scale", "1"},
 		{"llama.use_parallel_residual", true}, {"llama.rope.scale_linear", float32(4)},
 		{"clip.has_vision_encoder", "true"}, {"clip.has_llava_projector", false}, {"clip.projector_type", "ldp"},
+		{"clip.vision.feature_layer", []int32{0}}, {"clip.vision.feature_layer", []int32{3}}, {"clip.vision.feature_layer", []int32{1, 2}},
+		{"clip.vision.feature_layer", []int32{}}, {"clip.vision.feature_layer", "2"},
 		{"clip.vision.mm_patch_merge_type", "flat"}, {"clip.use_gelu", "no"},
 	} {
 		mustRefuse(t, c.key, c.v, c.key)
@@ -348,6 +352,26 @@ func TestOpenPlainAttention(t *testing.T) {
 	info := open(t, f, nil, nil).Info()
 	assert.Equal(t, llamatest.Heads, info.HeadsKV)
 	assert.Equal(t, llamatest.Width/llamatest.Heads, info.HeadWidth)
+}
+
+// TestFeatureLayer leaves out the layers behind the one whose state the features are.
+func TestFeatureLayer(t *testing.T) {
+	features := func(blocks uint32, layer any) []float32 {
+		f := llamatest.Projector()
+		f.Keys["clip.vision.block_count"] = blocks
+		if layer != nil {
+			f.Keys["clip.vision.feature_layer"] = layer
+		}
+		if blocks == 1 {
+			f.Tensors = slices.DeleteFunc(f.Tensors, func(x cliptest.Tensor) bool { return strings.HasPrefix(x.Name, "v.blk.1.") })
+		}
+		m := open(t, llamatest.Model(), f, nil)
+		assert.Equal(t, llamatest.TileSize, m.Info().TileSize)
+		return encoded(t, m, 30, 30)
+	}
+	assert.Equal(t, features(2, nil), features(2, []int32{2}))
+	assert.Equal(t, features(1, nil), features(2, []int32{1}))
+	assert.NotEqual(t, features(1, nil), features(2, nil))
 }
 
 func TestProjectorFound(t *testing.T) {

@@ -133,10 +133,11 @@ func (p *params) readEnds(k *modelfile.Keys) {
 	}
 }
 
+const unsupported = "is %v: models that need it are not supported"
+
 // refuse fails for a key that makes a model compute what this package does not: the key may be there only with the value
 // that changes nothing.
 func refuse(k *modelfile.Keys, f *gguf.File) {
-	const unsupported = "is %v: models that need it are not supported"
 	for _, key := range []string{"llama.expert_count", "llama.expert_used_count", "llama.attention.sliding_window"} {
 		if n := k.AnyInt(key, 0); n != 0 {
 			k.Fail(key, fmt.Sprintf(unsupported, n), nil)
@@ -151,18 +152,23 @@ func refuse(k *modelfile.Keys, f *gguf.File) {
 	if s := k.StringOr("llama.rope.scaling.type", "none"); s != "none" {
 		k.Fail("llama.rope.scaling.type", fmt.Sprintf(unsupported, s), nil)
 	}
-	for key, neutral := range map[string][2]float64{
-		"llama.rope.scaling.factor": {0, 1}, "llama.rope.scaling.attn_factor": {0, 1}, "llama.rope.scale_linear": {0, 1},
-		"llama.attention.scale": {0, 0}, "llama.attention.clamp_kqv": {0, 0}, "llama.attention.max_alibi_bias": {0, 0},
-		"llama.attn_logit_softcapping": {0, 0}, "llama.final_logit_softcapping": {0, 0}, "llama.logit_scale": {0, 1},
-		"llama.residual_scale": {0, 1}, "llama.embedding_scale": {0, 1},
-	} {
-		if !k.Has(key) {
-			continue
-		}
-		if v, err := f.Float(key); err != nil || v != neutral[0] && v != neutral[1] {
-			k.Fail(key, fmt.Sprintf(unsupported, v), err)
-		}
+	for _, key := range []string{"llama.rope.scaling.factor", "llama.rope.scaling.attn_factor", "llama.rope.scale_linear",
+		"llama.logit_scale", "llama.residual_scale", "llama.embedding_scale"} {
+		neutral(k, f, key, 1)
+	}
+	for _, key := range []string{"llama.attention.scale", "llama.attention.clamp_kqv", "llama.attention.max_alibi_bias",
+		"llama.attn_logit_softcapping", "llama.final_logit_softcapping"} {
+		neutral(k, f, key, 0)
+	}
+}
+
+// neutral fails for a number that is there with another value than 0, which stands for none, and the one given.
+func neutral(k *modelfile.Keys, f *gguf.File, key string, value float64) {
+	if !k.Has(key) {
+		return
+	}
+	if v, err := f.Float(key); err != nil || v != 0 && v != value {
+		k.Fail(key, fmt.Sprintf(unsupported, v), err)
 	}
 }
 

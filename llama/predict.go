@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
 	"unicode/utf8"
@@ -127,16 +128,16 @@ func (o *PredictOptions) resolve() (PredictOptions, error) {
 	if o != nil {
 		opt = *o
 	}
-	for name, n := range map[string]int{"MaxTokens": opt.MaxTokens, "TopK": opt.TopK, "RepeatLast": opt.RepeatLast} {
-		if n < 0 {
-			return opt, fmt.Errorf("options: %s: want at least 0, got %d", name, n)
-		}
-	}
-	for name, v := range map[string]struct{ x, most float64 }{
-		"Temperature": {opt.Temperature, maxFactor}, "TopP": {opt.TopP, 1}, "MinP": {opt.MinP, 1}, "RepeatPenalty": {opt.RepeatPenalty, maxFactor},
+	for _, v := range []struct {
+		name    string
+		x, most float64
+	}{
+		{"MaxTokens", float64(opt.MaxTokens), math.MaxInt}, {"TopK", float64(opt.TopK), math.MaxInt},
+		{"RepeatLast", float64(opt.RepeatLast), math.MaxInt}, {"Temperature", opt.Temperature, maxFactor},
+		{"RepeatPenalty", opt.RepeatPenalty, maxFactor}, {"TopP", opt.TopP, 1}, {"MinP", opt.MinP, 1},
 	} {
 		if !(v.x >= 0 && v.x <= v.most) { // NaN fails too
-			return opt, fmt.Errorf("options: %s: want 0 to %g, got %g", name, v.most, v.x)
+			return opt, fmt.Errorf("options: %s: want 0 to %g, got %g", v.name, v.most, v.x)
 		}
 	}
 	for i, word := range opt.Stop {

@@ -81,6 +81,15 @@ func TestPredict(t *testing.T) {
 	assert.Equal(t, []string{" cat", " sat on dog"}, pieces, "held back until it is no stop word")
 }
 
+// TestPredictPanics survives a callback that does not.
+func TestPredictPanics(t *testing.T) {
+	m := whole(t, nil)
+	o := llama.PredictOptions{Callback: func(string) bool { panic("mine") }}
+	assert.PanicsWithValue(t, "mine", func() { _, _ = m.Predict(context.Background(), "the", &o) })
+	_, err := m.Predict(context.Background(), "the", nil)
+	require.NoError(t, err)
+}
+
 // TestPredictContext fills the context.
 func TestPredictContext(t *testing.T) {
 	ctx := context.Background()

@@ -21,6 +21,7 @@ const (
 	projectorPrefix       = "mmproj-"
 	newlineTensor         = "model.image_newline"
 	pinpointsKey          = "clip.vision.image_grid_pinpoints"
+	featureLayerKey       = "clip.vision.feature_layer"
 	fingerprintKey        = "bgevl.fingerprint"
 )
 
@@ -30,7 +31,8 @@ type projector struct {
 	path                 string
 	typ                  string
 	parameters           int64
-	vision               modelfile.Tower
+	vision               modelfile.Tower // of the layers that run
+	layers               int             // that the file has
 	imageSize, patchSize int
 	side                 int // features a side of a tile
 	gelu                 bool
@@ -194,10 +196,31 @@ func (v *projector) readKeys(f *gguf.File, p *params) error {
 		return err
 	}
 	v.side = v.imageSize / v.patchSize
+	if err := v.readFeatureLayer(f); err != nil {
+		return err
+	}
 	if want := p.projectorFingerprint; want != "" && got != want {
 		return &KeyError{Key: fingerprintKey, Reason: fmt.Sprintf("is %.12s..., but the model's bgevl.projector_fingerprint is %.12s...: it was converted from another checkpoint", got, want)}
 	}
 	_, v.typ, v.parameters = modelfile.Describe(f)
+	return nil
+}
+
+// readFeatureLayer reads after how many layers the features are taken. Where nothing says so, all layers of the file run:
+// converters of LLaVA-NeXT leave the last one out, which nothing reads.
+func (v *projector) readFeatureLayer(f *gguf.File) error {
+	v.layers = v.vision.Layers
+	list, err := f.Ints(featureLayerKey)
+	if errors.Is(err, gguf.ErrNoKey) {
+		return nil
+	}
+	if err != nil {
+		return &KeyError{Key: featureLayerKey, Reason: err.Error(), Err: err}
+	}
+	if len(list) != 1 || list[0] < 1 || list[0] > int64(v.layers) {
+		return &KeyError{Key: featureLayerKey, Reason: fmt.Sprintf("want one of the vision tower's layers, 1 to %d, got %v", v.layers, list)}
+	}
+	v.vision.Layers = int(list[0])
 	return nil
 }
 
@@ -207,7 +230,9 @@ func (v *projector) readTensors(f *gguf.File, p *params) ([]csrc.Tensor, error) 
 	if t, ok := f.Tensor("mm.2.weight"); ok && len(t.Dims) == 2 && t.Dims[1] != width {
 		return nil, &TensorError{Name: t.Name, Reason: fmt.Sprintf("makes vectors of %d, but the model's are %d wide: it belongs to another model", t.Dims[1], width)}
 	}
-	s := v.vision.Vision(v.imageSize, v.patchSize)
+	tower := v.vision
+	tower.Layers = v.layers
+	s := tower.Vision(v.imageSize, v.patchSize)
 	s = append(s, modelfile.Linear("mm.0", width, int64(v.vision.Width))...)
 	s = append(s, modelfile.Linear("mm.2", width, width)...)
 	s = append(s, modelfile.Spec{Name: newlineTensor, Shape: []int64{width}})
@@ -216,7 +241,7 @@ func (v *projector) readTensors(f *gguf.File, p *params) ([]csrc.Tensor, error) 
 		s = append(s, norm)
 	}
 	stored := map[string]string{}
-	v.vision.Swapped(f, "v", stored)
+	tower.Swapped(f, "v", stored)
 	return modelfile.Tensors(f, "projector", s, stored)
 }
 
