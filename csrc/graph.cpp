@@ -58,14 +58,32 @@ bge_linear_part part_of(const linear_weight &l, int32_t act) {
     return p;
 }
 
+// Activations as integers, which several layers over the same x may read.
+struct encode_op final : kernel_op {
+    const bge_kernels *kernels;
+    bge_encode_args args{};
+
+    encode_op(const bge_kernels *kernels, int32_t as) : kernels(kernels) { args.as = as; }
+
+    void bind(ggml_tensor *dst) override {
+        args.x = floats(dst->src[0]);
+        args.x_stride = row_stride(dst->src[0]);
+        args.n = dst->src[0]->ne[0];
+        args.m = dst->src[0]->ne[1];
+        args.codes = dst->data;
+    }
+    void run(int ith, int nth) override { bge_encode(kernels, &args, ith, nth); }
+};
+
 struct linear_op final : kernel_op {
     const bge_kernels *kernels;
     scratch_space &scratch;
     bge_linear_args args{};
+    int residual = 0;            // which of dst->src is the first part's residual; 0: none
+    int codes[BGE_X_KINDS] = {}; // which are x as integers; 0: none
 
     linear_op(const bge_kernels *kernels, scratch_space &scratch) : kernels(kernels), scratch(scratch) {}
 
-    // dst->src: x, then the first part's residual where it has one
     void bind(ggml_tensor *dst) override {
         args.x = floats(dst->src[0]);
         args.x_stride = row_stride(dst->src[0]);
@@ -76,9 +94,12 @@ struct linear_op final : kernel_op {
             p.y_stride = row_stride(dst);
             column += p.n_out;
         }
-        if (dst->src[1] != nullptr) {
-            args.part[0].residual = floats(dst->src[1]);
-            args.part[0].residual_stride = row_stride(dst->src[1]);
+        if (residual != 0) {
+            args.part[0].residual = floats(dst->src[residual]);
+            args.part[0].residual_stride = row_stride(dst->src[residual]);
+        }
+        for (int as = 0; as < BGE_X_KINDS; as++) {
+            args.codes[as] = codes[as] != 0 ? dst->src[codes[as]]->data : nullptr;
         }
     }
     void run(int ith, int nth) override { bge_linear(kernels, &args, scratch.piece(ith), ith, nth); }
@@ -173,13 +194,11 @@ ggml_tensor *activate(ggml_context *ctx, ggml_tensor *x, int32_t act) {
 
 } // namespace
 
-ggml_tensor *graph::custom(int64_t ne0, int64_t ne1, std::initializer_list<ggml_tensor *> args,
-                           std::unique_ptr<kernel_op> op) {
-    ggml_tensor *list[GGML_MAX_SRC];
-    std::copy(args.begin(), args.end(), list);
+ggml_tensor *graph::custom(int64_t ne0, int64_t ne1, std::vector<ggml_tensor *> args, std::unique_ptr<kernel_op> op,
+                           ggml_type type) {
     constexpr int all_threads = -1; // GGML_N_TASKS_MAX
     ggml_tensor *dst =
-        ggml_custom_4d(ctx, GGML_TYPE_F32, ne0, ne1, 1, 1, list, int(args.size()), run_op, all_threads, op.get());
+        ggml_custom_4d(ctx, type, ne0, ne1, 1, 1, args.data(), int(args.size()), run_op, all_threads, op.get());
     ops.emplace_back(dst, std::move(op));
     return dst;
 }
@@ -227,17 +246,31 @@ ggml_tensor *graph::parts(std::initializer_list<const linear_weight *> layers, g
     op->args.m = x->ne[1];
     op->args.allow_bf16 = 1;
     int64_t width = 0;
+    bool reads[BGE_X_KINDS] = {};
     for (const linear_weight *l : layers) {
         op->args.n_in = l->n_in();
         op->args.allow_bf16 &= l->w->type == GGML_TYPE_BF16;
         const int32_t at = op->args.n_parts++;
         op->args.part[at] = part_of(*l, at == 0 ? first_act : int32_t(BGE_ACT_NONE));
+        if (l->packed == nullptr) {
+            reads[bge_linear_reads(model.kernels, l->w->type, l->n_in())] = true;
+        }
         width += l->n_out();
     }
-    if (residual != nullptr) {
-        return custom(width, x->ne[1], {x, residual}, std::move(op));
+    std::vector<ggml_tensor *> from = {x};
+    const auto add = [&from](ggml_tensor *t) {
+        from.push_back(t);
+        return int(from.size()) - 1;
+    };
+    op->residual = residual != nullptr ? add(residual) : 0;
+    for (const int32_t as : {BGE_X_INT8, BGE_X_INT16}) {
+        if (reads[as]) {
+            const int64_t bytes = bge_codes_bytes(as, x->ne[0]);
+            op->codes[as] =
+                add(custom(bytes, x->ne[1], {x}, std::make_unique<encode_op>(model.kernels, as), GGML_TYPE_I8));
+        }
     }
-    return custom(width, x->ne[1], {x}, std::move(op)); // [n_out of each layer, n]
+    return custom(width, x->ne[1], std::move(from), std::move(op)); // [n_out of each layer, n]
 }
 
 void graph::linears(std::initializer_list<const linear_weight *> layers, ggml_tensor *x, ggml_tensor **y) {

@@ -97,8 +97,8 @@ class graph {
     std::vector<std::pair<ggml_tensor *, std::unique_ptr<kernel_op>>> ops;
     std::vector<ggml_tensor *> early;
 
-    ggml_tensor *custom(int64_t ne0, int64_t ne1, std::initializer_list<ggml_tensor *> args,
-                        std::unique_ptr<kernel_op> op);
+    ggml_tensor *custom(int64_t ne0, int64_t ne1, std::vector<ggml_tensor *> args, std::unique_ptr<kernel_op> op,
+                        ggml_type type = GGML_TYPE_F32);
     ggml_tensor *norm(const norm_weight &w, ggml_tensor *x, float eps);
     ggml_tensor *parts(std::initializer_list<const linear_weight *> layers, ggml_tensor *x, int32_t first_act,
                        ggml_tensor *residual);

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 
 #include "cpu.h"
-#include "kernels_impl.h"
+#include "kernels_simd.h"
 
 typedef struct candidate {
     const char *name;
@@ -70,6 +70,22 @@ int64_t bge_linear_scratch(const bge_kernels *k, const bge_linear_args *a) {
 
 void bge_linear(const bge_kernels *k, bge_linear_args *a, void *scratch, int32_t ith, int32_t nth) {
     k->linear(k, a, scratch, ith, nth);
+}
+
+int32_t bge_linear_reads(const bge_kernels *k, int32_t type, int64_t n_in) {
+    const bge_simd *simd = k->simd;
+    if (!simd || type < 0 || type >= BGE_CODE_TYPES || n_in % 32)
+        return BGE_X_FLOAT;
+    return bge_x_of(simd->code_type[type].b);
+}
+
+int64_t bge_codes_bytes(int32_t as, int64_t n) {
+    const int64_t floats = as == BGE_X_INT8 ? n / 32 * 4 : n / 32;
+    return n * (as == BGE_X_INT8 ? 1 : 2) + floats * (int64_t)sizeof(float);
+}
+
+void bge_encode(const bge_kernels *k, const bge_encode_args *a, int32_t ith, int32_t nth) {
+    k->encode(k, a, ith, nth);
 }
 
 void bge_layer_norm(const bge_kernels *k, const bge_norm_args *a, int32_t ith, int32_t nth) {

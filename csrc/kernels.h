@@ -32,7 +32,19 @@ extern "C" {
 #endif
 
 // Types of weights, numbered as ggml_type.
-enum { BGE_TYPE_F32 = 0, BGE_TYPE_F16 = 1, BGE_TYPE_BF16 = 30 };
+enum {
+    BGE_TYPE_F32 = 0,
+    BGE_TYPE_F16 = 1,
+    BGE_TYPE_Q4_0 = 2,
+    BGE_TYPE_Q4_1 = 3,
+    BGE_TYPE_Q5_0 = 6,
+    BGE_TYPE_Q5_1 = 7,
+    BGE_TYPE_Q8_0 = 8,
+    BGE_TYPE_Q4_K = 12,
+    BGE_TYPE_Q5_K = 13,
+    BGE_TYPE_Q6_K = 14,
+    BGE_TYPE_BF16 = 30,
+};
 
 // Activations applied by a linear layer.
 enum {
@@ -49,6 +61,10 @@ typedef struct bge_work {
     int64_t next; // first tile that no thread has taken
     int64_t done; // threads that found no more tiles
 } bge_work;
+
+// How activations are read: as they are, or as integers in blocks of 32 with a scale each, so that products with
+// quantised weights are of integers.
+enum { BGE_X_FLOAT = 0, BGE_X_INT8 = 1, BGE_X_INT16 = 2, BGE_X_KINDS };
 
 // bge_to_float expands n values of a row of quantised weights, as ggml's to_float.
 typedef void (*bge_to_float)(const void *row, float *dst, int64_t n);
@@ -80,9 +96,19 @@ typedef struct bge_linear_args {
     int64_t n_in;       // columns of x and of W
     int32_t n_parts;    // 1 to BGE_LINEAR_PARTS
     int32_t allow_bf16; // 1: x may be rounded to bf16 where w is packed as bf16 and the processor multiplies bf16
+    const void *codes[BGE_X_KINDS]; // x by bge_encode, for the parts whose bge_linear_reads is that; NULL: they read x
     bge_linear_part part[BGE_LINEAR_PARTS];
     bge_work work;
 } bge_linear_args;
+
+// Activations to integers: rows of bge_codes_bytes(as, n) bytes.
+typedef struct bge_encode_args {
+    const float *x; // [m][n]
+    int64_t x_stride;
+    int64_t m, n; // n is a multiple of 32
+    int32_t as;   // BGE_X_INT8 or BGE_X_INT16
+    void *codes;  // aligned to 4 bytes
+} bge_encode_args;
 
 // layer norm: y = (x - mean) / sqrt(var + eps) * weight + bias; RMS norm: y = x / sqrt(mean(x^2) + eps) * weight.
 typedef struct bge_norm_args {
@@ -132,6 +158,7 @@ struct bge_kernels {
     const void *simd; // inner loops of a fast table; NULL for the reference
     void (*linear)(const bge_kernels *k, bge_linear_args *a, void *scratch, int32_t ith, int32_t nth);
     int64_t (*linear_scratch)(const bge_kernels *k, const bge_linear_args *a);
+    void (*encode)(const bge_kernels *k, const bge_encode_args *a, int32_t ith, int32_t nth);
     void (*layer_norm)(const bge_norm_args *a, int32_t ith, int32_t nth);
     void (*rms_norm)(const bge_norm_args *a, int32_t ith, int32_t nth);
     void (*attention)(const bge_kernels *k, bge_attention_args *a, void *scratch, int32_t ith, int32_t nth);
@@ -165,6 +192,19 @@ void bge_linear_pack(const bge_kernels *k, int32_t type, int32_t as, int64_t n_i
 // in a, no data, and never shrinks as m grows.
 int64_t bge_linear_scratch(const bge_kernels *k, const bge_linear_args *a);
 void bge_linear(const bge_kernels *k, bge_linear_args *a, void *scratch, int32_t ith, int32_t nth);
+
+// bge_linear_reads returns how the product with rows of n_in weights of a type, as they stand in a file, reads x:
+// BGE_X_FLOAT where only float is known.
+int32_t bge_linear_reads(const bge_kernels *k, int32_t type, int64_t n_in);
+
+// bge_codes_bytes returns the bytes of one row of n activations: the integers; a float of scale for each 32 of them;
+// and for BGE_X_INT8 the sums of each 32 and then of each 16, times the scale, which weights with a minimum are
+// multiplied with.
+int64_t bge_codes_bytes(int32_t as, int64_t n);
+
+// bge_encode rounds rows of activations to 8 bits (a relative error of at most 1/254 of a block's largest) or to 16
+// bits. A block that holds NaN or infinity gets a scale of NaN, and so does every product with it.
+void bge_encode(const bge_kernels *k, const bge_encode_args *a, int32_t ith, int32_t nth);
 
 void bge_layer_norm(const bge_kernels *k, const bge_norm_args *a, int32_t ith, int32_t nth);
 void bge_rms_norm(const bge_kernels *k, const bge_norm_args *a, int32_t ith, int32_t nth);

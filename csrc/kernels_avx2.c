@@ -109,7 +109,72 @@ TABLE(f32)
 TABLE(f16)
 TABLE(bf16)
 
-static const bge_simd simd = INNER_LOOPS(NULL, round_to_bf16);
+// ---- codes ----
+
+typedef __m256i vi;
+
+V vi vi_zero(void) {
+    return _mm256_setzero_si256();
+}
+V vi vi_load(const char *p) {
+    return _mm256_loadu_si256((const __m256i *)p);
+}
+V vi vi_set1(const char *p) {
+    return _mm256_castps_si256(_mm256_broadcast_ss((const float *)p));
+}
+
+// Sums of two products in 16 bits: weights below 16 may add up 8 of them (8 * 2 * 15 * 127), those below 32 four.
+V vi vi_dot8(vi sum, vi w, vi x) {
+    return _mm256_add_epi16(sum, _mm256_maddubs_epi16(w, x));
+}
+V vf v_sum8(vi sum) {
+    return _mm256_cvtepi32_ps(_mm256_madd_epi16(sum, _mm256_set1_epi16(1)));
+}
+V vi vi_dot16(vi sum, vi w, vi x) {
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(w, x));
+}
+V vf v_sum16(vi sum) {
+    return _mm256_cvtepi32_ps(sum);
+}
+
+#define vi_keep(v) __asm__("" : "+x"(v)) // in its register before the next row begins
+
+#include "kernels_codes.h"
+
+#define CODES(kind, block, fit, size)                                                                                  \
+    GEMM_CODES(kind, block, fit, size, 1)                                                                              \
+    GEMM_CODES(kind, block, fit, size, 2)                                                                              \
+    GEMM_CODES(kind, block, fit, size, 3)                                                                              \
+    GEMM_CODES(kind, block, fit, size, 4)                                                                              \
+    static const bge_gemms gemms_##kind = {                                                                            \
+        .one = {NULL, gemm_##kind##_1, gemm_##kind##_2, gemm_##kind##_3, gemm_##kind##_4},                             \
+    };
+
+CODES(u4, 32, 32, 1)
+CODES(u5, 32, 16, 1)
+CODES(s16, 32, 32, 2)
+CODES(s16_16, 16, 16, 2)
+
+// Codes of up to 5 bits with 8 bits of activation. Those of 6 and 8 bits would overflow after a step or two, and lose
+// what they are chosen for: 16 bits of activation take no longer.
+static const bge_simd simd = {
+    FLOAT_LOOPS(NULL, round_to_bf16),
+    .code_mr = 4,
+    .gemm[BGE_B_U4] = &gemms_u4,
+    .gemm[BGE_B_U5] = &gemms_u5,
+    .gemm[BGE_B_S16] = &gemms_s16,
+    .gemm[BGE_B_S16_16] = &gemms_s16_16,
+    .code_type = {[BGE_TYPE_Q4_0] = {BGE_B_U4, 32, 0},
+                  [BGE_TYPE_Q4_1] = {BGE_B_U4, 32, 0},
+                  [BGE_TYPE_Q5_0] = {BGE_B_U5, 32, 0},
+                  [BGE_TYPE_Q5_1] = {BGE_B_U5, 32, 0},
+                  [BGE_TYPE_Q4_K] = {BGE_B_U4, 32, 0},
+                  [BGE_TYPE_Q5_K] = {BGE_B_U5, 32, 0},
+                  [BGE_TYPE_Q8_0] = {BGE_B_S16, 32, 128},
+                  [BGE_TYPE_Q6_K] = {BGE_B_S16_16, 16, 32}},
+    .unpack_row = unpack_row,
+    .encode_row = {NULL, encode_row8, encode_row16},
+};
 
 const bge_kernels bge_kernels_avx2 = KERNELS("avx2", 0, simd);
 const bge_kernels bge_kernels_avxvnni =

@@ -163,8 +163,8 @@ TABLE(f16, GEMM)
 TABLE(bf16, GEMM)
 TABLE(dot, GEMM_BF16)
 
-static const bge_simd simd = INNER_LOOPS(NULL, round_to_bf16);
-static const bge_simd simd_bf16 = INNER_LOOPS(&gemms_dot, to_bf16);
+static const bge_simd simd = {FLOAT_LOOPS(NULL, round_to_bf16)};
+static const bge_simd simd_bf16 = {FLOAT_LOOPS(&gemms_dot, to_bf16)};
 
 const bge_kernels bge_kernels_avx512 = KERNELS("avx512", 0, simd);
 const bge_kernels bge_kernels_avx512bf16 = KERNELS("avx512", 1, simd_bf16);

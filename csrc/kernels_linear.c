@@ -16,6 +16,7 @@
 enum {
     SLICE = 256,      // terms of a sum in one go: a panel of floats fills half of the first cache
     BLOCK_ROWS = 192, // rows of x in one go: a slice of them takes 192 KiB of the second cache
+    CODE_ROWS = 384,  // the same where x is codes, of a quarter or half the size
     SUMS = 24 * 1024, // floats of a group's sums: 96 KiB
     STREAM_TILES = 2, // up to as many tiles of rows f16 and bf16 are widened in registers rather than in memory
     COPY_PANELS = 3,  // for fewer panels x is read where it stands
@@ -25,6 +26,7 @@ enum {
 // What all threads agree on.
 typedef struct plan {
     const bge_linear_args *a;
+    const bge_kernels *k;
     const bge_simd *simd;
     int64_t slice;  // terms of a sum in one go
     int64_t block;  // rows of a block
@@ -34,10 +36,11 @@ typedef struct plan {
 
 // One thread's buffers, in the order of the scratch memory.
 typedef struct buffers {
-    char *x;     // [block][slice] of float or bf16; for few rows [mr][n_in] of bf16
-    float *rows; // [panel][slice], weights as they stand in the file, expanded
-    float *w;    // [slice][panel], weights as the product reads them
-    float *sums; // [panels of a group][block][panel]
+    char *x;       // [block][slice] of float or bf16; for few rows [mr][n_in] of bf16
+    float *rows;   // [panel][slice], weights as they stand in the file, expanded
+    float *w;      // [slice][panel], weights as the product reads them
+    float *sums;   // [panels of a group][block][panel]
+    float *scales; // of codes: d and m as [panel][blocks], then as [blocks][panel]
 } buffers;
 
 // A run of panels of one part for one block of rows.
@@ -45,8 +48,9 @@ typedef struct segment {
     const bge_linear_part *part;
     int64_t row, rows;
     int64_t panel, panels;
-    int32_t kind;   // BGE_B_* that the product reads
-    int32_t expand; // 1: w goes through buffers.w
+    int32_t kind;        // BGE_B_* that the product reads
+    int32_t expand;      // 1: w goes through buffers.w
+    bge_code_type codes; // how codes are made of it, where kind is one of codes
 } segment;
 
 static int64_t tiles_of(int64_t rows, int64_t mr) {
@@ -58,11 +62,11 @@ static int dot(const plan *p, const bge_linear_part *part) {
 }
 
 static plan make_plan(const bge_kernels *k, const bge_linear_args *a) {
-    plan p = {.a = a, .simd = k->simd};
+    plan p = {.a = a, .k = k, .simd = k->simd};
     // Slices of equal length, in multiples of 32 (pairs, and blocks of 32 quantised values); n_in of types with blocks
     // of 256 is a multiple of 256, so their slices are 256.
     p.slice = bge_round_up(bge_ceil_div(a->n_in, bge_ceil_div(a->n_in, SLICE)), 32);
-    p.blocks = bge_ceil_div(a->m, BLOCK_ROWS);
+    p.blocks = bge_ceil_div(a->m, a->codes[BGE_X_INT8] || a->codes[BGE_X_INT16] ? CODE_ROWS : BLOCK_ROWS);
     p.block = bge_round_up(bge_ceil_div(a->m, p.blocks), p.simd->mr);
     for (int32_t i = 0; i < a->n_parts; i++)
         p.panels += bge_ceil_div(a->part[i].n_out, p.simd->panel);
@@ -70,26 +74,66 @@ static plan make_plan(const bge_kernels *k, const bge_linear_args *a) {
 }
 
 static int64_t group_of(const plan *p) {
-    return SUMS / (p->block * p->simd->panel); // at least 2: BLOCK_ROWS * BGE_MAX_PANEL <= SUMS / 2
+    return SUMS / (p->block * p->simd->panel); // at least 1: CODE_ROWS * BGE_MAX_PANEL <= SUMS
 }
 
 // Lays the buffers out from `base` on and returns the bytes they take.
 static int64_t lay_out(const bge_kernels *k, const bge_linear_args *a, char *base, buffers *b) {
     const bge_simd *simd = k->simd;
     const plan p = make_plan(k, a);
-    const int64_t rows = bge_min(bge_round_up(a->m, simd->mr), BLOCK_ROWS), f = sizeof(float);
+    const int64_t rows = bge_min(bge_round_up(a->m, simd->mr), CODE_ROWS), f = sizeof(float);
     const int64_t few = simd->gemm[BGE_B_DOT] ? simd->mr * (a->n_in + 1) * 2 : 0, block = rows * p.slice * f;
     const int64_t x = bge_round_up(few > block ? few : block, ALIGN);
     const int64_t w = bge_round_up(simd->panel * p.slice * f, ALIGN);
     base += (ALIGN - (uintptr_t)base % ALIGN) % ALIGN;
-    *b = (buffers){base, (float *)(base + x), (float *)(base + x + w), (float *)(base + x + 2 * w)};
-    return ALIGN + x + 2 * w + SUMS * f;
+    *b = (buffers){base, (float *)(base + x), (float *)(base + x + w), (float *)(base + x + 3 * w),
+                   (float *)(base + x + 2 * w)};
+    return ALIGN + x + 3 * w + SUMS * f;
 }
 
 int64_t bge_simd_linear_scratch(const bge_kernels *k, const bge_linear_args *a) {
     char none[1];
     buffers unused;
     return a->m > 0 ? lay_out(k, a, none, &unused) : 0;
+}
+
+// The n terms from l on of one panel's weights as codes: signed 16 bits or unsigned 8 in b->w, their scales behind
+// b->scales. Both are unpacked row by row and then transposed, four bytes at a time.
+static void unpack(const plan *p, const segment *s, const buffers *b, int64_t first, int64_t l, int64_t n,
+                   bge_tile *t) {
+    const bge_linear_part *part = s->part;
+    const int64_t width = p->simd->panel, rows = bge_min(width, part->n_out - first), blocks = n / s->codes.block;
+    const int wide = bge_x_of(s->kind) == BGE_X_INT16;
+    uint8_t *codes = (uint8_t *)b->rows;
+    int16_t *signed_codes = (int16_t *)(void *)(codes + width * n);
+    float *d = b->scales, *m = d + width * blocks, *t_d = m + width * blocks, *t_m = t_d + width * blocks;
+    const int64_t before = part->row_bytes * l / p->a->n_in;
+    for (int64_t r = 0; r < rows; r++)
+        p->simd->unpack_row(part->type, (const char *)part->w + (first + r) * part->row_bytes + before, n,
+                            codes + r * n, d + r * blocks, m + r * blocks);
+    bge_transpose_floats(d, rows, blocks, t_d, width);
+    if (wide)
+        for (int64_t i = 0; i < rows * n; i++)
+            signed_codes[i] = (int16_t)(codes[i] - s->codes.zero);
+    else
+        bge_transpose_floats(m, rows, blocks, t_m, width);
+    bge_transpose_floats(wide ? (const float *)(void *)signed_codes : (const float *)(void *)codes, rows,
+                         wide ? n / 2 : n / 4, b->w, width);
+    t->b = b->w;
+    t->b_scale = t_d;
+    t->b_min = t_m;
+}
+
+// The codes of this block's rows from term l on.
+static void encoded(const plan *p, const segment *s, int64_t l, bge_tile *t) {
+    const int32_t as = bge_x_of(s->kind);
+    const int64_t n_in = p->a->n_in, size = as == BGE_X_INT8 ? 1 : 2;
+    t->a_row = bge_codes_bytes(as, n_in);
+    const char *row = (const char *)p->a->codes[as] + s->row * t->a_row;
+    const float *scales = (const float *)(const void *)(row + n_in * size);
+    t->a = row + l * size;
+    t->a_scale = scales + l / 32;
+    t->a_sum = s->codes.block == 32 ? scales + n_in / 32 + l / 32 : scales + n_in / 32 * 2 + l / 16;
 }
 
 // The n terms from l on of one panel's weights, as the product reads them.
@@ -186,13 +230,19 @@ static void stream(const plan *p, const segment *s, const buffers *b) {
 // One panel times all rows, for the terms l .. l+n-1.
 static void panel_rows(const plan *p, const segment *s, bge_tile t, int64_t panel, int last) {
     const bge_gemm *gemm = p->simd->gemm[s->kind]->one;
-    const int64_t mr = p->simd->mr, element = s->kind == BGE_B_DOT ? 2 : 4;
+    const int codes = s->kind >= BGE_B_U4;
+    const int64_t mr = codes ? p->simd->code_mr : p->simd->mr;
+    const int64_t step = mr * t.a_row * (codes ? 1 : s->kind == BGE_B_DOT ? 2 : 4); // bytes
     for (int64_t i = 0; i < s->rows; i += mr) {
         const int64_t rows = bge_min(mr, s->rows - i);
         gemm[rows](&t);
         if (last)
             finish(p, s, panel, i, rows, t.c);
-        t.a = (const char *)t.a + mr * t.a_row * element;
+        t.a = (const char *)t.a + step;
+        if (codes) {
+            t.a_scale = (const float *)(const void *)((const char *)t.a_scale + step);
+            t.a_sum = (const float *)(const void *)((const char *)t.a_sum + step);
+        }
         t.c += mr * t.c_row;
     }
 }
@@ -202,11 +252,18 @@ static void blocked(const plan *p, const segment *s, const buffers *b) {
     for (int64_t l = 0; l < n_in; l += p->slice) {
         const int64_t n = bge_min(p->slice, n_in - l);
         bge_tile t = {.n = n, .a_col = 1, .b_step = width, .c_row = width, .add = l > 0};
-        t.a = activations(p, s, b, l, n, &t.a_row);
+        const int codes = s->kind >= BGE_B_U4;
+        if (codes)
+            encoded(p, s, l, &t);
+        else
+            t.a = activations(p, s, b, l, n, &t.a_row);
         if (s->kind == BGE_B_DOT)
             t.n = bge_round_up(n, 2);
         for (int64_t i = 0; i < s->panels; i++) {
-            t.b = weights(p, s, b, s->panel + i, l, n);
+            if (codes)
+                unpack(p, s, b, (s->panel + i) * width, l, n, &t);
+            else
+                t.b = weights(p, s, b, s->panel + i, l, n);
             t.c = b->sums + i * s->rows * width;
             panel_rows(p, s, t, s->panel + i, l + n == n_in);
         }
@@ -224,6 +281,13 @@ static void run_segment(const plan *p, segment s, const buffers *b) {
     if (dot(p, part)) {
         s.expand = 0;
         s.kind = BGE_B_DOT;
+    }
+    if (!part->packed) {
+        const int32_t as = bge_linear_reads(p->k, part->type, p->a->n_in);
+        if (p->a->codes[as]) {
+            s.codes = p->simd->code_type[part->type];
+            s.kind = s.codes.b;
+        }
     }
     if (tiles == 1 && part->packed) {
         stream(p, &s, b);
@@ -263,4 +327,11 @@ void bge_simd_linear(const bge_kernels *k, bge_linear_args *a, void *scratch, in
             run_units(&p, &b, first, n);
     }
     bge_work_end(&a->work, nth);
+}
+
+void bge_simd_encode(const bge_kernels *k, const bge_encode_args *a, int32_t ith, int32_t nth) {
+    const bge_simd *simd = k->simd;
+    const int64_t bytes = bge_codes_bytes(a->as, a->n);
+    for (int64_t i = a->m * ith / nth; i < a->m * (ith + 1) / nth; i++)
+        simd->encode_row[a->as](a->x + i * a->x_stride, a->n, (char *)a->codes + i * bytes);
 }

@@ -103,7 +103,7 @@ TABLE(f32)
 TABLE(f16)
 TABLE(bf16)
 
-static const bge_simd simd = INNER_LOOPS(NULL, round_to_bf16);
+static const bge_simd simd = {FLOAT_LOOPS(NULL, round_to_bf16)};
 
 const bge_kernels bge_kernels_neon = KERNELS("neon", 0, simd);
 

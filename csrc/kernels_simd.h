@@ -11,6 +11,14 @@ enum {
     BGE_B_F16,  // f16[k][panel], widened on the fly
     BGE_B_BF16, // bf16[k/2][panel][2], widened on the fly
     BGE_B_DOT,  // bf16[k/2][panel][2] times a in bf16: pairs are multiplied and added in one go
+    // Codes of quantised weights, unsigned bytes [k/4][panel][4], times BGE_X_INT8:
+    BGE_B_U4,    // below 16, a scale for each 32
+    BGE_B_U5,    // below 32, a scale for each 32
+    BGE_B_U8,    // any, a scale for each 32
+    BGE_B_U8_16, // any, a scale for each 16
+    // Codes as signed 16 bits [k/2][panel][2], times BGE_X_INT16:
+    BGE_B_S16,    // a scale for each 32
+    BGE_B_S16_16, // a scale for each 16
     BGE_B_KINDS,
 };
 
@@ -27,6 +35,10 @@ typedef struct bge_tile {
     float *c;
     int64_t c_row, c_panel; // floats of c from one row, and from one panel, to the next
     int32_t add;            // 0: c starts from zero; 1: from what c holds
+    // Codes only, where a_row counts bytes and c is [rows][panel]: scales and sums of a's blocks, a_row bytes from one
+    // row to the next, and of b's.
+    const float *a_scale, *a_sum;
+    const float *b_scale, *b_min; // [blocks][panel]
 } bge_tile;
 
 typedef void (*bge_gemm)(const bge_tile *t);
@@ -62,20 +74,39 @@ typedef struct bge_softmax {
     float *rescale;       // [panel] out: what earlier results are multiplied by
 } bge_softmax;
 
+// How the products with a type of quantised weights are done.
+typedef struct bge_code_type {
+    int8_t b;     // BGE_B_*; BGE_B_F32: as floats
+    int8_t block; // values with one scale
+    uint8_t zero; // the code of a weight of zero, where the codes are to be signed
+} bge_code_type;
+
+enum { BGE_CODE_TYPES = 16 }; // all with codes are below
+
 typedef struct bge_simd {
     int32_t mr;                                                      // rows of a full tile
+    int32_t code_mr;                                                 // the same of codes
     int32_t panel;                                                   // columns of a panel
     const bge_gemms *gemm[BGE_B_KINDS];                              // NULL: not offered
     void (*widen)(const uint16_t *src, int64_t n, float *dst);       // n values of f16; n is a multiple of panel
     void (*widen_pairs)(const uint16_t *src, int64_t n, float *dst); // n rows of a bf16 panel; n is even
     void (*to_bf16)(const float *src, int64_t n, uint16_t *dst);
     void (*finish)(const bge_finish *f);
-    int (*softmax)(const bge_softmax *s); // returns 0 where every rescale is 1
+    int (*softmax)(const bge_softmax *s);    // returns 0 where every rescale is 1
+    bge_code_type code_type[BGE_CODE_TYPES]; // by ggml_type
+    void (*unpack_row)(int32_t type, const void *row, int64_t n, uint8_t *q, float *d, float *m);
+    void (*encode_row[BGE_X_KINDS])(const float *x, int64_t n, void *codes);
 } bge_simd;
+
+// How a kind of b has its activations.
+static inline int32_t bge_x_of(int32_t b) {
+    return b >= BGE_B_S16 ? BGE_X_INT16 : b >= BGE_B_U4 ? BGE_X_INT8 : BGE_X_FLOAT;
+}
 
 // The drivers, for the tables of the fast instruction sets.
 void bge_simd_linear(const bge_kernels *k, bge_linear_args *a, void *scratch, int32_t ith, int32_t nth);
 int64_t bge_simd_linear_scratch(const bge_kernels *k, const bge_linear_args *a);
+void bge_simd_encode(const bge_kernels *k, const bge_encode_args *a, int32_t ith, int32_t nth);
 void bge_simd_attention(const bge_kernels *k, bge_attention_args *a, void *scratch, int32_t ith, int32_t nth);
 int64_t bge_simd_attention_scratch(const bge_kernels *k, const bge_attention_args *a);
 

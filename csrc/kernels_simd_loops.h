@@ -320,18 +320,17 @@ static SIMD void rms_norm(const bge_norm_args *a, int32_t ith, int32_t nth) {
 
 // ---- tables ----
 
-// A bge_simd of the loops above, once gemms_f32, gemms_f16 and gemms_bf16 are there. dot: products of bf16 pairs, or
-// NULL; round: floats to bf16.
-#define INNER_LOOPS(dot, round)                                                                                        \
-    {                                                                                                                  \
-        .mr = MR, .panel = PANEL, .gemm = {&gemms_f32, &gemms_f16, &gemms_bf16, dot}, .widen = widen_f16,              \
-        .widen_pairs = widen_bf16_pairs, .to_bf16 = round, .finish = finish, .softmax = softmax,                       \
-    }
+// What a bge_simd takes from the loops above, once gemms_f32, gemms_f16 and gemms_bf16 are there. dot: products of bf16
+// pairs, or NULL; round: floats to bf16.
+#define FLOAT_LOOPS(dot, round)                                                                                        \
+    .mr = MR, .panel = PANEL, .gemm[BGE_B_F32] = &gemms_f32, .gemm[BGE_B_F16] = &gemms_f16,                            \
+    .gemm[BGE_B_BF16] = &gemms_bf16, .gemm[BGE_B_DOT] = dot, .widen = widen_f16, .widen_pairs = widen_bf16_pairs,      \
+    .to_bf16 = round, .finish = finish, .softmax = softmax
 
 // A bge_kernels that drives a bge_simd.
 #define KERNELS(title, has_bf16, loops)                                                                                \
     {                                                                                                                  \
         .name = title, .bf16 = has_bf16, .panel = PANEL, .simd = &loops, .linear = bge_simd_linear,                    \
-        .linear_scratch = bge_simd_linear_scratch, .layer_norm = layer_norm, .rms_norm = rms_norm,                     \
-        .attention = bge_simd_attention, .attention_scratch = bge_simd_attention_scratch,                              \
+        .linear_scratch = bge_simd_linear_scratch, .encode = bge_simd_encode, .layer_norm = layer_norm,                \
+        .rms_norm = rms_norm, .attention = bge_simd_attention, .attention_scratch = bge_simd_attention_scratch,        \
     }

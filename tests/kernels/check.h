@@ -65,6 +65,7 @@ float of_bf16(uint16_t h);
 
 void test_linear(const tables *t);
 void test_linear_special(const tables *t);
+void test_codes(const tables *t);
 void test_attention(const tables *t);
 void test_norms(const tables *t);
 void test_patches(const tables *t);

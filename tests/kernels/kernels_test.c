@@ -49,6 +49,7 @@ int main(int argc, char **argv) {
         {"packing", test_packing},
         {"linear", test_linear},
         {"special values", test_linear_special},
+        {"codes", test_codes},
         {"norms", test_norms},
         {"attention", test_attention},
         {"patches", test_patches},

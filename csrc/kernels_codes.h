@@ -1,0 +1,131 @@
+// Products of quantised weights with quantised activations, written once over the vector type of an instruction set.
+// Included after kernels_simd_loops.h by files that have defined, beside what that needs:
+//   vi                     a vector of VL lanes of 32 bits: 4 codes of 8 bits or 2 of 16
+//   vi_zero vi_load        vi_set1 (the 32 bits at p in every lane)
+//   vi_dot8 v_sum8         adds the products of unsigned weights and signed activations to a sum that DOT8_U4 and
+//   DOT8_U5
+//                          steps cannot overflow for weights below 16 and 32; and that sum as floats
+//   vi_dot16 v_sum16       the same for pairs of 16 bits
+//
+// y[row][col] = sum over blocks of  x_scale[row] * d[col] * (q . x) + m[col] * x_sum[row]
+//
+// where the product in brackets is of integers and exact. A block is what has a scale: 16 or 32 terms.
+#ifndef BGE_KERNELS_CODES_H
+#define BGE_KERNELS_CODES_H
+
+#include "kernels_unpack.h"
+
+// ---- products ----
+
+// Adds one block to a tile's sums: `steps` steps of 4 or 2 terms in integers, then c += scales * sum, and with `min`
+// the block's minimum. vi_keep holds the compiler to this order of additions: any other needs more registers than there
+// are.
+#define CODES_PRODUCT(name, dot, sum_of)                                                                               \
+    INLINE void name(const int rows, const int steps, const int min, const char *a, const char *b, const float *scale, \
+                     const float *sum, int64_t a_row, const float *d, const float *m, float *c) {                      \
+        vi s[MR][NV];                                                                                                  \
+        UNROLL for (int i = 0; i < rows; i++) UNROLL for (int v = 0; v < NV; v++) s[i][v] = vi_zero();                 \
+        UNROLL for (int k = 0; k < steps; k++) {                                                                       \
+            vi w[NV];                                                                                                  \
+            UNROLL for (int v = 0; v < NV; v++) w[v] = vi_load(b + (k * NV + v) * VL * 4);                             \
+            UNROLL for (int i = 0; i < rows; i++) {                                                                    \
+                const vi x = vi_set1(a + i * a_row + k * 4);                                                           \
+                UNROLL for (int v = 0; v < NV; v++) {                                                                  \
+                    s[i][v] = dot(s[i][v], w[v], x);                                                                   \
+                    vi_keep(s[i][v]);                                                                                  \
+                }                                                                                                      \
+            }                                                                                                          \
+        }                                                                                                              \
+        UNROLL for (int i = 0; i < rows; i++) {                                                                        \
+            const vf x = v_set1(*(const float *)((const char *)scale + i * a_row));                                    \
+            UNROLL for (int v = 0; v < NV; v++) {                                                                      \
+                float *to = c + (i * NV + v) * VL;                                                                     \
+                vf y = v_fma(sum_of(s[i][v]), v_mul(x, v_load(d + v * VL)), v_load(to));                               \
+                if (min)                                                                                               \
+                    y = v_fma(v_set1(*(const float *)((const char *)sum + i * a_row)), v_load(m + v * VL), y);         \
+                v_store(to, y);                                                                                        \
+            }                                                                                                          \
+        }                                                                                                              \
+    }
+#define UNROLL _Pragma("GCC unroll 16")
+
+CODES_PRODUCT(product8, vi_dot8, v_sum8)
+CODES_PRODUCT(product16, vi_dot16, v_sum16)
+
+// c (+)= the terms of a tile, in blocks of `block` that have a scale each, of which `fit` terms go into one integer.
+INLINE void gemm_codes(const bge_tile *t, const int rows, const int block, const int fit, const int size) {
+    const char *a = t->a, *b = t->b;
+    const float *d = t->b_scale, *m = t->b_min;
+    float *c = t->c;
+    const int64_t a_row = t->a_row, blocks = t->n / block;
+    if (!t->add)
+        UNROLL for (int i = 0; i < rows * NV; i++) v_store(c + i * VL, v_zero());
+    for (int64_t i = 0; i < blocks; i++, d += PANEL, m += PANEL) {
+        const float *scale = t->a_scale + i * block / 32, *sum = t->a_sum + i;
+        for (int k = 0; k < block; k += fit, a += fit * size, b += fit * size * PANEL) {
+            if (size == 2)
+                product16(rows, fit / 2, 0, a, b, scale, sum, a_row, d, m, c);
+            else
+                product8(rows, fit / 4, k + fit == block, a, b, scale, sum, a_row, d, m, c);
+        }
+    }
+}
+
+#define GEMM_CODES(kind, block, fit, size, rows)                                                                       \
+    static SIMD void gemm_##kind##_##rows(const bge_tile *t) {                                                         \
+        gemm_codes(t, rows, block, fit, size);                                                                         \
+    }
+
+// ---- activations ----
+
+// One block of 32: codes up to `most`, and their scale. A block of zeros, or of numbers too small to divide by, becomes
+// zeros; one that holds NaN or infinity has a scale of NaN, which no sum hides.
+INLINE float encode_block(const float *x, const float most, float *restrict code) {
+    uint32_t peak = 0;
+    for (int i = 0; i < 32; i++) {
+        const uint32_t size = bge_bits_of_float(x[i]) & 0x7fffffffu;
+        peak = size > peak ? size : peak;
+    }
+    const float max = bge_float_of_bits(peak), tiny = 1e-30f;
+    if (peak >= 0x7f800000u)
+        return bge_float_of_bits(0x7fc00000u);
+    const float inverse = max > tiny ? most / max : 0;
+    const float round = 0x1.8p23f; // added and taken away, it leaves the nearest integer
+    for (int i = 0; i < 32; i++)
+        code[i] = x[i] * inverse + round - round;
+    return max > tiny ? max / most : 0;
+}
+
+static SIMD void encode_row8(const float *x, int64_t n, void *to) {
+    int8_t *q = to;
+    float *scale = (float *)(void *)(q + n), *sum32 = scale + n / 32, *sum16 = sum32 + n / 32;
+    for (int64_t b = 0; b < n / 32; b++) {
+        float code[32];
+        memset(code, 0, sizeof code);
+        scale[b] = encode_block(x + b * 32, 127, code);
+        int32_t sum[2] = {0, 0};
+        for (int i = 0; i < 32; i++)
+            q[b * 32 + i] = (int8_t)code[i];
+        for (int i = 0; i < 16; i++) {
+            sum[0] += (int32_t)code[i];
+            sum[1] += (int32_t)code[16 + i];
+        }
+        sum32[b] = scale[b] * (float)(sum[0] + sum[1]);
+        sum16[2 * b] = scale[b] * (float)sum[0];
+        sum16[2 * b + 1] = scale[b] * (float)sum[1];
+    }
+}
+
+static SIMD void encode_row16(const float *x, int64_t n, void *to) {
+    int16_t *q = to;
+    float *scale = (float *)(void *)(q + n);
+    for (int64_t b = 0; b < n / 32; b++) {
+        float code[32];
+        memset(code, 0, sizeof code);
+        scale[b] = encode_block(x + b * 32, 32767, code);
+        for (int i = 0; i < 32; i++)
+            q[b * 32 + i] = (int16_t)code[i];
+    }
+}
+
+#endif
