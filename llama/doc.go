@@ -20,8 +20,8 @@
 //
 // Weights stay in the file's mapping, shared with other processes, but for what the kernels repack. An input's buffers
 // grow with its tokens: [Model.Plan] says by how much, and [Options].Context bounds them. A picture's features take
-// Width*4 bytes each, 48 MB for 2,928 of them at a width of 4096. A prediction holds keys and values of its prompt and of what
-// it may add, until it returns.
+// Width*4 bytes each, 48 MB for 2,928 of them at a width of 4096. A prediction holds keys and values of its prompt and
+// of what it may add until it returns: 256 KiB a token in Mistral 7B.
 //
 // # Goroutines
 //

@@ -61,8 +61,8 @@ func openProjector(path string, f *gguf.File, p *params, o *Options, l modelfile
 		return nil, nil, err
 	}
 	if at == "" {
-		return nil, fmt.Errorf("%w: looked for %s and for an mmproj*.gguf beside it from the same checkpoint: convert the checkpoint again, or name the projector's file",
-			ErrNoProjector, besideModel(path)), nil
+		return nil, fmt.Errorf("%w: looked for %s and for an mmproj*.gguf beside it from the same checkpoint: "+
+			"convert the checkpoint again, or name the projector's file", ErrNoProjector, besideModel(path)), nil
 	}
 	v, err = loadProjector(at, p, l)
 	if err != nil {
@@ -200,7 +200,8 @@ func (v *projector) readKeys(f *gguf.File, p *params) error {
 		return err
 	}
 	if want := p.projectorFingerprint; want != "" && got != want {
-		return &KeyError{Key: fingerprintKey, Reason: fmt.Sprintf("is %.12s..., but the model's bgevl.projector_fingerprint is %.12s...: it was converted from another checkpoint", got, want)}
+		return &KeyError{Key: fingerprintKey, Reason: fmt.Sprintf("is %.12s..., but the model's bgevl.projector_fingerprint "+
+			"is %.12s...: it was converted from another checkpoint", got, want)}
 	}
 	_, v.typ, v.parameters = modelfile.Describe(f)
 	return nil
@@ -228,7 +229,8 @@ func (v *projector) readFeatureLayer(f *gguf.File) error {
 func (v *projector) readTensors(f *gguf.File, p *params) ([]csrc.Tensor, error) {
 	width := int64(p.width)
 	if t, ok := f.Tensor("mm.2.weight"); ok && len(t.Dims) == 2 && t.Dims[1] != width {
-		return nil, &TensorError{Name: t.Name, Reason: fmt.Sprintf("makes vectors of %d, but the model's are %d wide: it belongs to another model", t.Dims[1], width)}
+		return nil, &TensorError{Name: t.Name,
+			Reason: fmt.Sprintf("makes vectors of %d, but the model's are %d wide: it belongs to another model", t.Dims[1], width)}
 	}
 	tower := v.vision
 	tower.Layers = v.layers
