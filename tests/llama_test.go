@@ -51,7 +51,7 @@ func forGenerated(t *testing.T, typ string, test func(*testing.T, *llama.Model, 
 	require.NotEmpty(t, all)
 	for checkpoint, cases := range all {
 		path := convertMLLM(t, filepath.Join(fixtures, "checkpoints", checkpoint), typ)
-		m, err := llama.Open(path, nil)
+		m, err := llama.Open(path, &llama.Options{Threads: 1}) // more wait for each other in networks so small
 		require.NoError(t, err)
 		t.Cleanup(func() { assert.NoError(t, m.Close()) })
 		for _, c := range cases {

@@ -54,7 +54,7 @@ func TestDecoderTypes(t *testing.T) {
 func decoderStates(t *testing.T, path string) (rows [][]float32, text string) {
 	t.Helper()
 	ctx := context.Background()
-	m, err := llama.Open(path, nil)
+	m, err := llama.Open(path, &llama.Options{Threads: 1}) // more wait for each other in networks so small
 	require.NoError(t, err)
 	defer func() { require.NoError(t, m.Close()) }()
 	im := &pixels.Image{Mode: pixels.RGB, Width: 90, Height: 40, Pix: make([]byte, 3*90*40)}
