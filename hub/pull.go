@@ -131,6 +131,22 @@ func (c *Client) local(repo, revision string, o *PullOptions) (*Snapshot, error)
 	return &Snapshot{Repo: repo, Commit: commit, Dir: r.path(snapshotName(commit, "")), Files: wanted}, nil
 }
 
+// Commit returns the commit that a revision of a repository had when it was last pulled, without asking anybody.
+func (c *Client) Commit(repo, revision string) (string, bool) {
+	if CheckRepo(repo) != nil || CheckRevision(revision) != nil {
+		return "", false
+	}
+	if commitPattern.MatchString(revision) {
+		return revision, true
+	}
+	r, err := c.repository(repo, false)
+	if err != nil {
+		return "", false
+	}
+	defer r.Close()
+	return r.commit(revision)
+}
+
 // checkCached returns an error unless a file can stand in a snapshot. A copy has no digest.
 func checkCached(f File) error {
 	if f.Digest != "" {

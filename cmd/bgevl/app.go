@@ -9,6 +9,7 @@ import (
 // commands lists the program's commands in the order of its help.
 func commands(s *streams) []command {
 	return []command{
+		pullCommand(s),
 		convertCommand(s),
 		inspectCommand(s),
 		embedCommand(s),
