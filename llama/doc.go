@@ -25,15 +25,15 @@
 //
 // # Goroutines
 //
-// A Model is safe for any number of goroutines. It keeps a bounded number of compute contexts for the decoder and as
-// many for the projector ([Options].Contexts, one by default, with all threads). Each serves one call at a time, a
-// prediction from its first token to its last; further calls wait for one, or for their context.Context to end. A call
-// that is cancelled while it computes stops within one operation of its graph.
+// A Model is safe for any number of goroutines. A bounded number of calls compute at the same time ([Options].Contexts,
+// one by default, with all threads), a prediction from its first token to its last; further calls wait for their turn,
+// or for their context.Context to end. A call that is cancelled while it computes stops within one operation of its
+// graph. Tokenizing and preprocessing run on the caller's goroutine, as many at a time as there are callers.
 //
 // # Life
 //
-// A Model lives until [Model.Close] (or [Model.Free]), which lets calls that hold a compute context finish, fails those
-// that wait for one with [ErrClosed], and then gives back the weights and the files. A prediction ends with ErrClosed
-// at its next token. Close may be called again. A Model that is dropped without Close is cleaned up by the garbage
-// collector some time later.
+// A Model lives until [Model.Close] (or [Model.Free]), which lets calls that compute finish, fails those that wait for
+// their turn with [ErrClosed], and then gives back the weights and the files. A prediction ends with ErrClosed at its
+// next token. Close may be called again. A Model that is dropped without Close is cleaned up by the garbage collector
+// some time later.
 package llama

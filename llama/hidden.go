@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"runtime"
 	"slices"
 
 	"github.com/bgevl/bgevl/csrc"
@@ -60,8 +59,7 @@ func (m *Model) HiddenStates(ctx context.Context, inputs []Input) ([][]float32, 
 	}
 	batch := join(rows)
 	states := make([]float32, len(batch.Wanted)*m.params.width)
-	err := m.runner.Use(ctx, func(c *csrc.Context) error { return c.EncodeTokens(ctx, batch, m.params.width, states) })
-	runtime.KeepAlive(m)
+	err := m.compute(ctx, m.runner, func(c *csrc.Context) error { return c.EncodeTokens(ctx, batch, m.params.width, states) })
 	if err != nil {
 		return nil, err
 	}
@@ -231,7 +229,10 @@ func (m *Model) TokenEmbeddings(ctx context.Context, ids []int32) ([]float32, er
 	if err != nil {
 		return nil, err
 	}
-	return states[0], normalize(states[0])
+	if err := normalize(states[0]); err != nil {
+		return nil, err
+	}
+	return states[0], nil
 }
 
 // normalize makes a state of length one. It fails for one that has no length.
@@ -241,7 +242,7 @@ func normalize(state []float32) error {
 		sum += float64(x) * float64(x)
 	}
 	if sum == 0 {
-		return fmt.Errorf("a state of zeros has no direction: %w", ErrNonFinite)
+		return errors.New("llama: the state is zero, which no embedding can be: the weights are damaged")
 	}
 	scale := 1 / math.Sqrt(sum)
 	for i, x := range state {
@@ -257,10 +258,9 @@ func (m *Model) Plan(ctx context.Context, tokens int) (int64, error) {
 		return 0, fmt.Errorf("llama: plan: want 1 to %d tokens, got %d", m.params.context, tokens)
 	}
 	var bytes int64
-	err := m.runner.Use(ctx, func(c *csrc.Context) (err error) {
+	err := m.compute(ctx, m.runner, func(c *csrc.Context) (err error) {
 		bytes, err = c.PlanTokens(ctx, tokens)
 		return err
 	})
-	runtime.KeepAlive(m)
 	return bytes, err
 }

@@ -263,9 +263,9 @@ func TestNonFinite(t *testing.T) {
 				assert.ErrorIs(t, err, llama.ErrNonFinite, name)
 			}
 			e, err := m.TokenEmbeddings(ctx, []int32{1, 5})
-			if err != nil {
-				assert.ErrorIs(t, err, llama.ErrNonFinite)
-			} else {
+			if err != nil && !errors.Is(err, llama.ErrNonFinite) {
+				assert.ErrorContains(t, err, "zero", "%s at %g", name, bad)
+			} else if err == nil {
 				checkFinite(t, nil, bad, name, e)
 			}
 			_, err = m.PredictInput(ctx, llama.Input{Tokens: []int32{1, 5}}, &llama.PredictOptions{MaxTokens: 3})
@@ -351,4 +351,17 @@ func TestTied(t *testing.T) {
 	require.ErrorIs(t, err, llama.ErrEmbeddingOnly)
 	_, err = m.Embeddings(context.Background(), "the cat")
 	require.NoError(t, err)
+}
+
+// TestZeroState makes a decoder whose states are zeros: they have no direction.
+func TestZeroState(t *testing.T) {
+	f := llamatest.Model()
+	f.Fill("output_norm.weight", 0)
+	m := open(t, f, nil, nil)
+	states, err := m.HiddenStates(context.Background(), []llama.Input{{Tokens: []int32{1}}})
+	require.NoError(t, err)
+	assert.Equal(t, make([]float32, llamatest.Width), states[0])
+	e, err := m.Embeddings(context.Background(), "the")
+	assert.ErrorContains(t, err, "zero")
+	assert.Nil(t, e)
 }

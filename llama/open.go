@@ -16,8 +16,8 @@ type Options struct {
 	// Threads is how many threads one call computes with. 0: as many as the process may run at once.
 	Threads int
 
-	// Contexts is how many calls compute at the same time. 0: one. More only help where Threads is less than the
-	// processor has; each costs the memory of its largest batch.
+	// Contexts is how many calls compute at the same time, a picture's and a text's alike. 0: one. More only help where
+	// Threads is less than the processor has; each costs the memory of its largest batch.
 	Contexts int
 
 	// Context is the most tokens that an input may have, each vector of a picture counting as one. 0: what the model was
@@ -44,7 +44,8 @@ type Model struct {
 	tokenizer tokenizer.Tokenizer
 	decoder   tokenizer.Decoder // the same
 	bytes     bool              // <0xNN> stands for a byte
-	runner    *modelfile.Runner
+	runner    *modelfile.Runner // of the decoder
+	turns     *turns
 	projector *projector // nil: none
 	missing   error      // why there is none
 	identity  identityOnce
@@ -130,6 +131,7 @@ func open(path string, f *gguf.File, o *Options) (*Model, error) {
 		return nil, errors.Join(err, m.projector.close())
 	}
 	m.runner = modelfile.NewRunner("llama", ErrClosed, model, f, limits)
+	m.turns = newTurns(limits.Contexts)
 	m.info = readInfo(f, m.params, m.projector)
 	m.cleanup = runtime.AddCleanup(m, func(r runners) { _ = r.close() }, runners{m.runner, m.projector})
 	return m, nil
@@ -185,6 +187,7 @@ func (r runners) close() error { return errors.Join(r.decoder.Close(), r.project
 // calls fail with ErrClosed. It may be called more than once, by any goroutine; each returns when all is given back.
 func (m *Model) Close() error {
 	m.cleanup.Stop()
+	m.turns.close()
 	err := runners{m.runner, m.projector}.close()
 	runtime.KeepAlive(m)
 	return err

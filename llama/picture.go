@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"runtime"
 
 	"github.com/bgevl/bgevl/csrc"
 	"github.com/bgevl/bgevl/internal/pixels"
@@ -87,13 +86,12 @@ func (m *Model) EncodePicture(ctx context.Context, p *Picture) ([]float32, error
 		return nil, errors.New("llama: encode picture: want a picture that this model's Preprocess made")
 	}
 	out := make([]float32, p.Features()*m.params.width)
-	err := v.runner.Use(ctx, func(c *csrc.Context) error { return v.encode(ctx, c, p, out) })
-	runtime.KeepAlive(m)
+	err := m.compute(ctx, v.runner, func(c *csrc.Context) error { return v.encode(ctx, c, p, out) })
 	if err != nil {
 		return nil, err
 	}
 	if !finite(out) {
-		return nil, fmt.Errorf("encode picture: %w", ErrNonFinite)
+		return nil, ErrNonFinite
 	}
 	return out, nil
 }

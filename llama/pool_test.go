@@ -108,6 +108,27 @@ func TestCloseEndsPrediction(t *testing.T) {
 	require.NoError(t, <-closed)
 }
 
+// TestTurns shows that a picture waits for a text that is being made, where one call computes at a time.
+func TestTurns(t *testing.T) {
+	for contexts, want := range map[int]error{1: context.DeadlineExceeded, 2: nil} {
+		m := whole(t, &llama.Options{Threads: 1, Contexts: contexts})
+		p, err := m.Preprocess(picture(30, 30))
+		require.NoError(t, err)
+		_, err = m.Predict(context.Background(), "the", &llama.PredictOptions{MaxTokens: 100, Callback: func(string) bool {
+			wait := 100 * time.Millisecond
+			if want == nil {
+				wait = time.Minute
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), wait)
+			defer cancel()
+			_, err := m.EncodePicture(ctx, p)
+			assert.ErrorIs(t, err, want)
+			return false
+		}})
+		require.NoError(t, err)
+	}
+}
+
 func TestCancel(t *testing.T) {
 	m := whole(t, nil)
 	p, err := m.Preprocess(picture(30, 50))

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"runtime"
 	"slices"
 	"unicode/utf8"
 
@@ -110,11 +109,10 @@ func (m *Model) PredictInput(ctx context.Context, in Input, o *PredictOptions) (
 		return &g.p, nil
 	}
 	var closed error
-	err = m.runner.Use(ctx, func(c *csrc.Context) error {
+	err = m.compute(ctx, m.runner, func(c *csrc.Context) error {
 		closed, err = g.run(ctx, c, join([]row{r}), room)
 		return err
 	})
-	runtime.KeepAlive(m)
 	if err = errors.Join(closed, err); err != nil {
 		return nil, err
 	}
