@@ -9,7 +9,7 @@ NAME.gguf and its mmproj (by default mmproj-NAME.gguf beside it) are loaded by l
   tokens     llama.cpp's own tokenisation of every prompt from the tokenizer.ggml.* keys. Only reported: llama.cpp adds a
              space after every special token, which tokenizers of the Metaspace kind do not.
   states     the last position's state after the final norm, of the same token ids: cosine
-  overview   the features that llama.cpp's mtmd makes of a 336x336 picture, which its tower sees as one tile: the lowest
+  overview   the features that llama.cpp's mtmd makes of a picture of a tile's size, which is not cut further: the lowest
              and the mean cosine over the vectors, and that of all of them as one vector. Twice, since llama.cpp (issue
              25814, still so in 0.3.36) puts the class token behind the patches but numbers positions and takes rows as
              if it came first: every patch gets its neighbour's position, and the class token is taken in place of the
@@ -44,14 +44,43 @@ PROMPTS = [
 ]
 PICTURE = "[INST]  <image> [/INST]"
 GGML_TYPE_F32 = 0
-SIDE = 336                          # of the picture: one tile of the tower
-POSITIONS = (SIDE // 14) ** 2 + 1   # patches and the class token
 
 
 class GgufParams(ctypes.Structure):
     """struct gguf_init_params of ggml's gguf.h."""
 
     _fields_ = [("no_alloc", ctypes.c_bool), ("ctx", ctypes.c_void_p)]
+
+
+class Projector:
+    """A projector file's tile size, and where its table of positions lies, by llama.cpp's own reader of GGUF."""
+
+    def __init__(self, path):
+        lib = ctypes.CDLL(str(pathlib.Path(llama_cpp.__file__).parent / "lib" / "libggml-base.so"))
+        lib.gguf_init_from_file.restype = ctypes.c_void_p
+        lib.gguf_find_key.restype = lib.gguf_find_tensor.restype = ctypes.c_int64
+        lib.gguf_get_val_u32.restype = ctypes.c_uint32
+        for f in (lib.gguf_get_tensor_offset, lib.gguf_get_data_offset, lib.gguf_get_tensor_size):
+            f.restype = ctypes.c_size_t
+        file = ctypes.c_void_p(lib.gguf_init_from_file(str(path).encode(), GgufParams(True, None)))
+        if not file:
+            sys.exit(f"{path}: ggml does not read it")
+        u32 = lambda key: lib.gguf_get_val_u32(file, ctypes.c_int64(lib.gguf_find_key(file, key)))
+        self.path, self.side = path, u32(b"clip.vision.image_size")
+        self.positions = (self.side // u32(b"clip.vision.patch_size")) ** 2 + 1  # patches and the class token
+        at = ctypes.c_int64(lib.gguf_find_tensor(file, b"v.position_embd.weight"))
+        self.start = lib.gguf_get_data_offset(file) + lib.gguf_get_tensor_offset(file, at)
+        self.size = lib.gguf_get_tensor_size(file, at)
+        lib.gguf_free(file)
+
+    def turned(self, copy):
+        """Writes a copy of the file with the first row of its table of positions moved to the end."""
+        raw = bytearray(self.path.read_bytes())
+        row = self.size // self.positions
+        table = raw[self.start:self.start + self.size]
+        raw[self.start:self.start + self.size] = table[row:] + table[:row]
+        copy.write_bytes(raw)
+        return copy
 
 
 def cosine(a, b):
@@ -166,24 +195,6 @@ def mtmd_features(model, projector, pixels, threads):
     sys.exit("mtmd made no image chunk of a picture")
 
 
-def turned(projector, copy):
-    """Copies a projector file with the first row of its position table moved to the end."""
-    raw = bytearray(projector.read_bytes())
-    lib = ctypes.CDLL(str(next(pathlib.Path(llama_cpp.__file__).parent.glob("lib/libggml-base.so"))))
-    lib.gguf_init_from_file.restype = ctypes.c_void_p
-    lib.gguf_get_tensor_offset.restype = lib.gguf_get_data_offset.restype = lib.gguf_get_tensor_size.restype = ctypes.c_size_t
-    lib.gguf_find_tensor.restype = ctypes.c_int64
-    file = ctypes.c_void_p(lib.gguf_init_from_file(str(projector).encode(), GgufParams(True, None)))
-    at = ctypes.c_int64(lib.gguf_find_tensor(file, b"v.position_embd.weight"))
-    start = lib.gguf_get_data_offset(file) + lib.gguf_get_tensor_offset(file, at)
-    table = raw[start:start + lib.gguf_get_tensor_size(file, at)]
-    row = len(table) // POSITIONS
-    raw[start:start + len(table)] = table[row:] + table[:row]
-    lib.gguf_free(file)
-    copy.write_bytes(raw)
-    return copy
-
-
 def compare_rows(name, theirs, mine):
     each = [cosine(x, y) for x, y in zip(theirs, mine)]
     together = cosine(theirs, mine)
@@ -209,7 +220,7 @@ def main():
     ap.add_argument("--text", action="store_true", help="leave the projector and pictures out")
     ap.add_argument("--verbose", action="store_true", help="show llama.cpp's own messages")
     a = ap.parse_args()
-    projector = a.projector or a.model.with_name("mmproj-" + a.model.name)
+    projector = None if a.text else Projector(a.projector or a.model.with_name("mmproj-" + a.model.name))
     if not a.verbose:
         keep = llama_cpp.llama_log_callback(lambda level, text, data: None)
         llama_cpp.llama_log_set(keep, None)
@@ -223,22 +234,24 @@ def main():
             low.append(name)
 
     with tempfile.TemporaryDirectory() as d:
-        picture, features = pathlib.Path(d) / "picture.png", pathlib.Path(d) / "features.f32"
-        pixels = draw(SIDE)
-        picture.write_bytes(png(pixels))
-        got = ours(a.ours, a.model, None if a.text else picture, features)
-        rows = None if a.text else np.fromfile(features, dtype=np.float32).reshape(-1, got["width"])
+        picture, features, pixels, rows = None, pathlib.Path(d) / "features.f32", None, None
+        if projector:
+            picture, pixels = pathlib.Path(d) / "picture.png", draw(projector.side)
+            picture.write_bytes(png(pixels))
+        got = ours(a.ours, a.model, picture, features)
+        if projector:
+            rows = np.fromfile(features, dtype=np.float32).reshape(-1, got["width"])
     model = LlamaCpp(a.model, 2048, a.threads)
     print(f"{a.model}: llama.cpp loads it")
     for text, p in zip(PROMPTS, got["prompts"]):
         theirs = model.tokenize(text)
         print(f"{len(p['tokens'])} tokens, {'the same' if theirs == p['tokens'] else 'llama.cpp has ' + str(len(theirs))}: {text!r}")
         report("  state", cosine(model.state(p["tokens"]), np.array(p["state"])))
-    if not a.text:
-        overview = mtmd_features(model, projector, pixels, a.threads)
+    if projector:
+        overview = mtmd_features(model, projector.path, pixels, a.threads)
         with tempfile.TemporaryDirectory() as d:
-            again = mtmd_features(model, turned(projector, pathlib.Path(d) / "mmproj.gguf"), pixels, a.threads)
-        print(f"{projector}: llama.cpp loads it; {len(overview)} vectors of a {SIDE}x{SIDE} picture, ours {len(rows)} with its tiles")
+            again = mtmd_features(model, projector.turned(pathlib.Path(d) / "mmproj.gguf"), pixels, a.threads)
+        print(f"{projector.path}: llama.cpp loads it; {len(overview)} vectors of a picture, ours {len(rows)} with its tiles")
         n = len(overview)
         whole = compare_rows("overview", overview, rows[:n])
         part = compare_rows("overview, positions turned, all but the first patch", again[:n - 1], rows[1:n])
