@@ -124,3 +124,33 @@ func TestPictureRefused(t *testing.T) {
 	require.ErrorIs(t, err, llama.ErrTooLong)
 	assert.ErrorContains(t, err, "82 tokens long, the limit is 80")
 }
+
+// TestManyTiles encodes a row of tiles that takes several calls. They show the same, so that their features are the same.
+func TestManyTiles(t *testing.T) {
+	const tiles, side = 6, llamatest.TileSize
+	f := llamatest.Projector()
+	delete(f.Keys, "bgevl.preprocessor_config")
+	f.Keys["clip.vision.image_grid_pinpoints"] = []int32{side, tiles * side}
+	m := open(t, llamatest.Model(), f, nil)
+	im := picture(tiles*side, side)
+	for y := range side {
+		line := im.Pix[3*y*tiles*side:][:3*tiles*side]
+		for tile := 1; tile < tiles; tile++ {
+			copy(line[3*tile*side:], line[:3*side])
+		}
+	}
+	p, err := m.Preprocess(im)
+	require.NoError(t, err)
+	features, err := m.EncodePicture(context.Background(), p)
+	require.NoError(t, err)
+	const patches = side / llamatest.PatchSize
+	require.Len(t, features, (patches*patches+patches*(tiles*patches+1))*llamatest.Width)
+	rest := features[patches*patches*llamatest.Width:]
+	for range patches {
+		first := rest[:patches*llamatest.Width]
+		for tile := 1; tile < tiles; tile++ {
+			requireAlike(t, first, rest[tile*patches*llamatest.Width:][:patches*llamatest.Width], "tile %d", tile)
+		}
+		rest = rest[(tiles*patches+1)*llamatest.Width:]
+	}
+}
