@@ -86,8 +86,9 @@ $(GOLANGCI):
 	@mv build/bin/golangci-lint $@
 
 .PHONY: setup
-setup: ## install the Debian packages that tests and linters need
+setup: ## install the Debian packages and the Python package that tests and linters need
 	@tools/setup.sh
+	@tools/hub-python.sh
 
 .PHONY: pictures
 pictures: ## draw examples/pictures anew

@@ -38,6 +38,7 @@ type faulty struct {
 	do    func(h *fakehub.Hub)
 	fails error
 	text  string
+	idle  bool // the pull is to lose its patience
 }
 
 // inject makes a fault of the usual kind.
@@ -76,8 +77,8 @@ func transferFaults() []faulty {
 		{name: "cut in the middle", do: inject(weights, 4, fakehub.Cut(100_000))},
 		{name: "cut always", do: inject(weights, manyTimes, fakehub.Cut(1000)), text: "ended too early"},
 		{name: "cut always, but further each time", do: inject(weights, manyTimes, fakehub.Cut(100_000))},
-		{name: "stalled once", do: inject(weights, 1, fakehub.Stall(1000))},
-		{name: "no headers", do: inject(weights, 1, func(_ http.ResponseWriter, r *http.Request, _ http.Handler) { <-r.Context().Done() })},
+		{name: "stalled once", idle: true, do: inject(weights, 1, fakehub.Stall(1000))},
+		{name: "no headers", idle: true, do: inject(weights, 1, func(_ http.ResponseWriter, r *http.Request, _ http.Handler) { <-r.Context().Done() })},
 		{name: "ranges ignored", do: inject(weights, -1, fakehub.IgnoreRange)},
 		{name: "ranges ignored and cut", do: func(h *fakehub.Hub) {
 			h.Inject(weights, 4, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -173,7 +174,12 @@ func TestFaults(t *testing.T) {
 			files := checkpoint()
 			h.Commit(repo, "main", files)
 			h.Protect(repo, token, false)
-			c := client(t, h, func(o *hub.Options) { o.Token, o.IdleTimeout, o.Retries = token, 2*time.Second, 3 })
+			c := client(t, h, func(o *hub.Options) {
+				o.Token, o.IdleTimeout, o.Retries = token, time.Minute, 3
+				if f.idle { // and not to lose it for good where the machine is slow
+					o.IdleTimeout, o.Retries = time.Second, 100
+				}
+			})
 			f.do(h)
 			s, err := c.Pull(t.Context(), repo, "main", nil)
 			requireSound(t, c.CacheDir())

@@ -64,7 +64,7 @@ func wanted() []string {
 // client returns a client of a fake hub with an empty cache of its own, and with no patience.
 func client(t *testing.T, h *fakehub.Hub, change ...func(*hub.Options)) *hub.Client {
 	t.Helper()
-	o := &hub.Options{Endpoint: h.URL, CacheDir: t.TempDir(), RetryWait: time.Millisecond, IdleTimeout: 10 * time.Second}
+	o := &hub.Options{Endpoint: h.URL, CacheDir: t.TempDir(), RetryWait: time.Millisecond, IdleTimeout: time.Minute}
 	for _, f := range change {
 		f(o)
 	}

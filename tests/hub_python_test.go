@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io/fs"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -138,7 +139,7 @@ func TestPythonSharesTheCache(t *testing.T) {
 	commit := h.Commit(hubRepo, "main", files)
 	fromHub := func() (n int) {
 		for _, r := range h.Requests() {
-			if r.CDN || strings.Contains(r.Path, "/resolve/") && r.Method == "GET" {
+			if r.CDN || strings.Contains(r.Path, "/resolve/") && r.Method == http.MethodGet {
 				n++
 			}
 		}
