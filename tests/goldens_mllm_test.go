@@ -23,6 +23,9 @@ const (
 	minCosMLLMRows  = 0.99999 // between a row alone and in a batch
 )
 
+// mllmThreads compute them: in networks so small more threads mostly wait for each other.
+const mllmThreads = 1
+
 // floorMLLM returns the least cosine that a type of weights must reach.
 func floorMLLM(typ string, lossy bool) float64 {
 	switch {
@@ -55,7 +58,7 @@ func TestGoldensMLLM(t *testing.T) {
 			t.Run(set.name+"/"+typ, func(t *testing.T) {
 				path := convertMLLM(t, set.checkpoint, typ)
 				checkPromptTokens(t, path, cases)
-				rows := checkEmbeddings(t, path, floorOf{typ, floorMLLM}, set.images, cases)
+				rows := checkEmbeddings(t, path, floorOf{typ, floorMLLM, mllmThreads}, set.images, cases)
 				if typ == "f32" {
 					checkAlone(t, path, set.images, cases, rows)
 				}
@@ -106,7 +109,7 @@ func referencePrompt(c golden) string {
 // checkAlone embeds some cases by themselves and in batches of other sizes, and holds them to the rows of one call.
 func checkAlone(t *testing.T, path, images string, cases []golden, rows [][]float32) {
 	t.Helper()
-	e, err := bgevl.Open(path, &bgevl.Options{BatchSize: 1, ImageCacheBytes: 1 << 20})
+	e, err := bgevl.Open(path, &bgevl.Options{Threads: mllmThreads, BatchSize: 1, ImageCacheBytes: 1 << 20})
 	require.NoError(t, err)
 	defer e.Close()
 	const step = 4 // every case takes part in a batch, some of each kind stand alone
@@ -133,7 +136,7 @@ func TestPublishedExample(t *testing.T) {
 		asked := cases["query/seed"]
 		require.Equal(t, *asked.Instruction, task.Instruction, "the preset is the example's instruction")
 		candidates := []golden{cases["candidate/1"], cases["candidate/2"]}
-		e, err := bgevl.Open(convertMLLM(t, set.checkpoint, "f32"), nil)
+		e, err := bgevl.Open(convertMLLM(t, set.checkpoint, "f32"), &bgevl.Options{Threads: mllmThreads})
 		require.NoError(t, err)
 		defer e.Close()
 		inputs := make([]bgevl.Input, len(candidates))
@@ -162,7 +165,7 @@ func TestProjectorOfSeveralTypes(t *testing.T) {
 	im := bgevl.Input{Image: bgevl.ImageFile(filepath.Join(set.images, "grey.png")), Role: bgevl.RoleCandidate}
 	text := bgevl.Input{Text: new("a cat"), Role: bgevl.RoleCandidate}
 	for _, name := range []string{"model-f16.gguf", "model-q8_0.gguf"} {
-		e, err := bgevl.Open(filepath.Join(dir, name), nil)
+		e, err := bgevl.Open(filepath.Join(dir, name), &bgevl.Options{Threads: mllmThreads})
 		require.NoError(t, err)
 		defer e.Close()
 		assert.Equal(t, vision, e.Info().Projector)

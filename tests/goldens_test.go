@@ -91,7 +91,7 @@ func run(t *testing.T, set goldenSet) {
 			_, err := convert.Run(context.Background(), set.checkpoint, path, &convert.Options{Types: []string{typ}})
 			require.NoError(t, err)
 			checkTokens(t, path, cases)
-			checkEmbeddings(t, path, floorOf{typ, floor}, set.images, cases)
+			checkEmbeddings(t, path, floorOf{typ, floor, 0}, set.images, cases)
 		})
 	}
 }
@@ -149,10 +149,11 @@ func checkTokens(t *testing.T, path string, cases []golden) {
 	assert.Positive(t, compared)
 }
 
-// floorOf is a type of weights and the least cosine that a family's must reach.
+// floorOf is a type of weights, the least cosine that a family's must reach, and how many threads compute; 0: all.
 type floorOf struct {
-	typ   string
-	floor func(typ string, lossy bool) float64
+	typ     string
+	floor   func(typ string, lossy bool) float64
+	threads int
 }
 
 // inputOf returns what a case embeds.
@@ -170,7 +171,7 @@ func inputOf(t *testing.T, images string, c golden) bgevl.Input {
 // checkEmbeddings embeds all cases in one call, holds each to the floor of its kind, and returns them.
 func checkEmbeddings(t *testing.T, path string, least floorOf, images string, cases []golden) [][]float32 {
 	t.Helper()
-	e, err := bgevl.Open(path, nil)
+	e, err := bgevl.Open(path, &bgevl.Options{Threads: least.threads})
 	require.NoError(t, err)
 	defer e.Close()
 	inputs := make([]bgevl.Input, len(cases))
