@@ -63,9 +63,9 @@ func (r *repository) lock(ctx context.Context, d Digest) (unlock func(), err err
 	l := flock.New(filepath.Join(r.c.o.CacheDir, ".locks", r.name, string(d)+".lock"), flock.SetPermissions(0o666))
 	if _, err := l.TryLockContext(ctx, lockPoll); err != nil {
 		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
+			return nil, ctx.Err()
 		}
-		return nil, fmt.Errorf("lock %s: %w", l.Path(), err)
+		return nil, fmt.Errorf("lock %s: %w: set HF_HUB_CACHE to a folder on a disk with locks", l.Path(), err)
 	}
 	// The file stays: unlinking it would let two hold it.
 	return func() { _ = l.Close() }, nil
@@ -93,7 +93,7 @@ func (r *repository) digestIs(ctx context.Context, name string, f File) (bool, e
 	h := f.Digest.hash(f.Size)
 	for {
 		if ctx.Err() != nil {
-			return false, context.Cause(ctx)
+			return false, ctx.Err()
 		}
 		_, err := io.CopyN(h, in, maxPiece)
 		if errors.Is(err, io.EOF) {

@@ -44,7 +44,7 @@ func choose(files []File, patterns []string, check func(File) error, read func(F
 	if err != nil {
 		return nil, err
 	}
-	// Weights come last, so that what is small is there when the large files begin.
+	// Weights come last, so that what is small is there when the large files begin, and a model after its projector.
 	slices.SortStableFunc(wanted, func(a, b File) int { return weight(a) - weight(b) })
 	for _, f := range wanted {
 		if err := check(f); err != nil {
@@ -55,8 +55,11 @@ func choose(files []File, patterns []string, check func(File) error, read func(F
 }
 
 func weight(f File) int {
-	if ext := path.Ext(f.Path); ext == ".safetensors" || ext == ".gguf" {
+	switch ext := path.Ext(f.Path); {
+	case ext == ".gguf" && projector(f):
 		return 1
+	case ext == ".safetensors" || ext == ".gguf":
+		return 2
 	}
 	return 0
 }

@@ -126,7 +126,7 @@ func (s *source) open(ctx context.Context, sp span) (*body, error) {
 	select {
 	case s.c.slots <- struct{}{}:
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return nil, ctx.Err()
 	}
 	free := func() { <-s.c.slots }
 	header := http.Header{}
@@ -250,7 +250,7 @@ func (d *download) rehash(ctx context.Context, have int64) error {
 	}
 	for d.written < have {
 		if ctx.Err() != nil {
-			return context.Cause(ctx)
+			return ctx.Err()
 		}
 		n, err := io.CopyN(d.sum, d.out, min(maxPiece, have-d.written))
 		d.written += n
@@ -299,7 +299,7 @@ func (d *download) parallel(ctx context.Context) error {
 			select {
 			case queue <- p:
 			case <-ctx.Done():
-				return context.Cause(ctx)
+				return ctx.Err()
 			}
 			g.Go(func() error {
 				defer close(p.done)

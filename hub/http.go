@@ -101,7 +101,7 @@ func (c *Client) once(ctx context.Context, method string, u *url.URL, header htt
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		stopped := context.Cause(ctx)
+		stopped := ctx.Err()
 		cancel()
 		if stopped != nil {
 			return nil, stopped
@@ -190,7 +190,7 @@ func (c *Client) getJSON(ctx context.Context, u *url.URL, about string, into any
 // broken is the error of a connection that ended early.
 func (c *Client) broken(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		return ctx.Err()
 	}
 	return &temporaryError{err: err}
 }

@@ -79,7 +79,8 @@ func (c *Client) pull(ctx context.Context, repo, revision string, o *PullOptions
 	if err := errors.Join(CheckRepo(repo), CheckRevision(revision)); err != nil {
 		return nil, err
 	}
-	if c.o.Offline || commitPattern.MatchString(revision) && !o.Verify {
+	// Patterns may name more than what is there.
+	if c.o.Offline || commitPattern.MatchString(revision) && !o.Verify && len(o.Files) == 0 {
 		s, err := c.local(repo, revision, o)
 		if err == nil || c.o.Offline {
 			return s, err

@@ -37,7 +37,7 @@ func (c *Client) attempts(ctx context.Context, try func() (further bool, err err
 			return nil
 		}
 		if ctx.Err() != nil {
-			return context.Cause(ctx)
+			return ctx.Err()
 		}
 		var t *temporaryError
 		if !errors.As(err, &t) {
@@ -65,7 +65,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return ctx.Err()
 	case <-timer.C:
 		return nil
 	}

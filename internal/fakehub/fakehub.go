@@ -194,7 +194,8 @@ func (h *Hub) signedURL(digest string) string {
 
 func (h *Hub) serveCDN(w http.ResponseWriter, r *http.Request) {
 	h.mu.Lock()
-	data, ok := h.blobs[strings.TrimPrefix(r.URL.Path, "/repos/")]
+	digest := strings.TrimPrefix(r.URL.Path, "/repos/")
+	data, ok := h.blobs[digest]
 	valid := h.signed[r.URL.Query().Get("Signature")]
 	h.mu.Unlock()
 	if !ok || !valid {
@@ -203,6 +204,6 @@ func (h *Hub) serveCDN(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, "<Error><Code>AccessDenied</Code></Error>")
 		return
 	}
-	w.Header().Set("ETag", `"`+sha(data)[:32]+`"`) // as S3's, of no use to a client
+	w.Header().Set("ETag", `"`+digest[:32]+`"`) // as S3's, of no use to a client
 	serve(w, r, data)
 }
