@@ -25,7 +25,7 @@ func TestSchemesAreWritable(t *testing.T) {
 		require.False(t, seen[s.name], s.name)
 		seen[s.name] = true
 		check(s.base)
-		for _, r := range s.rules {
+		for _, r := range append(s.rules[:len(s.rules):len(s.rules)], s.language...) {
 			check(r.typ)
 		}
 		found, err := findScheme(strings.ToUpper(s.name))
@@ -147,6 +147,34 @@ func mixCases() []pickCase {
 		{"q3_k_m", roleDown, 2, 512, gguf.Q3_K, false},
 		{"q3_k_m", roleTokens, 0, 512, gguf.Q4_K, false},
 		{"q4_k", roleQuery, 0, 512, gguf.Q4_K, true},
+	}
+}
+
+// The same for a language model of 16 layers, whose rows are whole blocks.
+func TestPickLanguage(t *testing.T) {
+	for scheme, want := range map[string]map[role]string{
+		"f16":    {roleTokens: "f16", roleOutput: "f16", roleKey: "f16", roleGate: "f16"},
+		"q8_0":   {roleTokens: "q8_0", roleOutput: "q8_0", roleKey: "q8_0", roleDown: "q8_0"},
+		"q4_k":   {roleTokens: "q4_k", roleOutput: "q4_k", roleKey: "q4_k", roleDown: "q4_k"},
+		"q4_k_s": {roleTokens: "q5_k", roleOutput: "q6_k", roleKey: "q5_k", roleValue: "q5_k", roleQuery: "q4_k", roleDown: "q4_k"},
+		"q4_k_m": {roleTokens: "q6_k", roleOutput: "q6_k", roleKey: "q6_k", roleValue: "q6_k", roleQuery: "q5_k", roleAttnOut: "q5_k",
+			roleGate: "q4_k", roleUp: "q4_k", roleDown: "q4_k", roleVector: "f32"},
+		"q5_k_m": {roleTokens: "q8_0", roleOutput: "q6_k", roleKey: "q8_0", roleQuery: "q6_k", roleUp: "q5_k"},
+		"q3_k_m": {roleTokens: "q5_k", roleOutput: "q6_k", roleValue: "q5_k", roleQuery: "q4_k", roleUp: "q3_k"},
+	} {
+		s, err := findScheme(scheme)
+		require.NoError(t, err)
+		for r, typ := range want {
+			got, wanted := s.pick(expected{tower: towerLanguage, shape: []int64{8, 4096}, role: r, layer: 3, layers: 16})
+			require.Equal(t, typ, got.String(), "%s, role %d", scheme, r)
+			require.Equal(t, got, wanted)
+		}
+	}
+	s, err := findScheme("q4_k_m")
+	require.NoError(t, err)
+	for layer, want := range []gguf.Type{gguf.Q6_K, gguf.Q6_K, gguf.Q4_K, gguf.Q4_K, gguf.Q6_K} {
+		got, _ := s.pick(expected{tower: towerLanguage, shape: []int64{8, 4096}, role: roleDown, layer: layer, layers: 16})
+		require.Equal(t, want, got, layer)
 	}
 }
 
