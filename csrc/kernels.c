@@ -13,7 +13,8 @@ typedef struct candidate {
 // Fastest first. A name may stand more than once: the first that the machine can run is meant.
 static const candidate candidates[] = {
 #if defined(__x86_64__)
-    {"avx512", &bge_kernels_avx512bf16, BGE_CPU_AVX512 | BGE_CPU_AVX512BF16},
+    {"avx512", &bge_kernels_avx512bf16, BGE_CPU_AVX512 | BGE_CPU_AVX512VNNI | BGE_CPU_AVX512BF16},
+    {"avx512", &bge_kernels_avx512vnni, BGE_CPU_AVX512 | BGE_CPU_AVX512VNNI},
     {"avx512", &bge_kernels_avx512, BGE_CPU_AVX512},
     {"avxvnni", &bge_kernels_avxvnni, BGE_CPU_AVX2 | BGE_CPU_AVXVNNI},
     {"avx2", &bge_kernels_avx2, BGE_CPU_AVX2},

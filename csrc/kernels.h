@@ -10,7 +10,8 @@
 //   kernels_attention.c  tiles and work sharing of the fast attention
 //   kernels_patches.c    pixels to rows of patches
 //   kernels_simd_loops.h     the inner loops, written once over the vector type of each of:
-//   kernels_portable.c, kernels_avx2.c, kernels_avx512.c, kernels_neon.c
+//   kernels_portable.c, kernels_avx2.c, kernels_avxvnni.c, kernels_avx512.c, kernels_neon.c
+//   kernels_codes.h          products of integers, written once likewise; kernels_unpack.h: blocks to integers
 //
 // cgo builds them with `go build`; by hand: cc -std=c11 -O3 -c kernels*.c cpu.c. No file needs a machine flag: the
 // instruction set is a function attribute. Nothing here knows ggml, except that weight types have its numbers.

@@ -2,10 +2,11 @@
 // Included after kernels_simd_loops.h by files that have defined, beside what that needs:
 //   vi                     a vector of VL lanes of 32 bits: 4 codes of 8 bits or 2 of 16
 //   vi_zero vi_load        vi_set1 (the 32 bits at p in every lane)
-//   vi_dot8 v_sum8         adds the products of unsigned weights and signed activations to a sum that DOT8_U4 and
-//   DOT8_U5
-//                          steps cannot overflow for weights below 16 and 32; and that sum as floats
-//   vi_dot16 v_sum16       the same for pairs of 16 bits
+//   vi_dot8 v_sum8         adds the products of 4 unsigned weights and 4 signed activations a lane to integer sums;
+//                          those sums as floats
+//   vi_dot16 v_sum16       the same for 2 pairs of 16 bits
+//   vi_keep                a statement that has a vector in its register
+//   CODES_SIMD             the function attribute of what calls vi_dot8 and vi_dot16
 //
 // y[row][col] = sum over blocks of  x_scale[row] * d[col] * (q . x) + m[col] * x_sum[row]
 //
@@ -15,14 +16,23 @@
 
 #include "kernels_unpack.h"
 
+#define CODES_INLINE static inline __attribute__((always_inline)) CODES_SIMD
+
+#ifdef BGE_SIMDE
+#define UNROLL // an emulated instruction is a function call: there is nothing to win, and minutes of compiling to lose
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
 // ---- products ----
 
 // Adds one block to a tile's sums: `steps` steps of 4 or 2 terms in integers, then c += scales * sum, and with `min`
 // the block's minimum. vi_keep holds the compiler to this order of additions: any other needs more registers than there
 // are.
 #define CODES_PRODUCT(name, dot, sum_of)                                                                               \
-    INLINE void name(const int rows, const int steps, const int min, const char *a, const char *b, const float *scale, \
-                     const float *sum, int64_t a_row, const float *d, const float *m, float *c) {                      \
+    CODES_INLINE void name(const int rows, const int steps, const int min, const char *a, const char *b,               \
+                           const float *scale, const float *sum, int64_t a_row, const float *d, const float *m,        \
+                           float *c) {                                                                                 \
         vi s[MR][NV];                                                                                                  \
         UNROLL for (int i = 0; i < rows; i++) UNROLL for (int v = 0; v < NV; v++) s[i][v] = vi_zero();                 \
         UNROLL for (int k = 0; k < steps; k++) {                                                                       \
@@ -47,13 +57,12 @@
             }                                                                                                          \
         }                                                                                                              \
     }
-#define UNROLL _Pragma("GCC unroll 16")
 
 CODES_PRODUCT(product8, vi_dot8, v_sum8)
 CODES_PRODUCT(product16, vi_dot16, v_sum16)
 
 // c (+)= the terms of a tile, in blocks of `block` that have a scale each, of which `fit` terms go into one integer.
-INLINE void gemm_codes(const bge_tile *t, const int rows, const int block, const int fit, const int size) {
+CODES_INLINE void gemm_codes(const bge_tile *t, const int rows, const int block, const int fit, const int size) {
     const char *a = t->a, *b = t->b;
     const float *d = t->b_scale, *m = t->b_min;
     float *c = t->c;
@@ -72,9 +81,19 @@ INLINE void gemm_codes(const bge_tile *t, const int rows, const int block, const
 }
 
 #define GEMM_CODES(kind, block, fit, size, rows)                                                                       \
-    static SIMD void gemm_##kind##_##rows(const bge_tile *t) {                                                         \
+    static CODES_SIMD void gemm_##kind##_##rows(const bge_tile *t) {                                                   \
         gemm_codes(t, rows, block, fit, size);                                                                         \
     }
+
+// What a bge_simd takes from gemms_u8 and gemms_u8_16, for an instruction set whose sums of 8-bit products do not
+// overflow.
+#define CODES_OF_8_BITS                                                                                                \
+    .gemm[BGE_B_U8] = &gemms_u8, .gemm[BGE_B_U8_16] = &gemms_u8_16,                                                    \
+    .code_type = {[BGE_TYPE_Q4_0] = {BGE_B_U8, 32, 0}, [BGE_TYPE_Q4_1] = {BGE_B_U8, 32, 0},                            \
+                  [BGE_TYPE_Q5_0] = {BGE_B_U8, 32, 0}, [BGE_TYPE_Q5_1] = {BGE_B_U8, 32, 0},                            \
+                  [BGE_TYPE_Q8_0] = {BGE_B_U8, 32, 0}, [BGE_TYPE_Q4_K] = {BGE_B_U8, 32, 0},                            \
+                  [BGE_TYPE_Q5_K] = {BGE_B_U8, 32, 0}, [BGE_TYPE_Q6_K] = {BGE_B_U8_16, 16, 0}},                        \
+    .unpack_row = unpack_row, .encode_row = {NULL, encode_row8, encode_row16}
 
 // ---- activations ----
 

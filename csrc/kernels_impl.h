@@ -7,8 +7,9 @@
 #include "kernels.h"
 
 extern const bge_kernels bge_kernels_ref, bge_kernels_portable;
-extern const bge_kernels bge_kernels_avx2, bge_kernels_avxvnni, bge_kernels_avx512, bge_kernels_avx512bf16; // x86-64
-extern const bge_kernels bge_kernels_neon;                                                                  // aarch64
+extern const bge_kernels bge_kernels_avx2, bge_kernels_avxvnni;                              // x86-64
+extern const bge_kernels bge_kernels_avx512, bge_kernels_avx512vnni, bge_kernels_avx512bf16; // x86-64
+extern const bge_kernels bge_kernels_neon;                                                   // aarch64
 
 static inline int64_t bge_type_size(int32_t type) {
     return type == BGE_TYPE_F32 ? 4 : 2;

@@ -80,7 +80,7 @@ func TestKernelsThreads(t *testing.T) {
 	runKernels(t, kernelsBuild{compiler: "cc", share: "80", flags: []string{"-O1", "-fsanitize=thread"}})
 }
 
-// TestKernelsAVX512 compiles the AVX-512 kernels over SIMDe, so that they are tested on processors without AVX-512.
+// TestKernelsAVX512 compiles the AVX-512 and the VNNI kernels over SIMDe, so that they are tested on processors without.
 func TestKernelsAVX512(t *testing.T) {
 	if runtime.GOARCH != "amd64" {
 		t.Skip("the AVX-512 kernels are for amd64")
@@ -88,8 +88,8 @@ func TestKernelsAVX512(t *testing.T) {
 	if _, err := os.Stat("/usr/include/simde/x86/avx512.h"); err != nil {
 		testenv.Missing(t, "SIMDe is not installed (Debian: libsimde-dev)")
 	}
-	runKernels(t, kernelsBuild{compiler: "cc", share: "16", tables: []string{"avx512", "avx512+bf16"},
-		flags: []string{"-DBGE_SIMDE", "-mavx2", "-mfma", "-mf16c", "-Wno-psabi", "-ffp-contract=off"}})
+	runKernels(t, kernelsBuild{compiler: "cc", share: "24", tables: []string{"avx512", "avx512+bf16", "avxvnni"},
+		flags: []string{"-g0", "-DBGE_SIMDE", "-mavx2", "-mfma", "-mf16c", "-Wno-psabi", "-ffp-contract=off"}})
 }
 
 // TestKernelsNEON runs the NEON kernels on an emulated processor.

@@ -6,9 +6,10 @@
 //
 // SECONDS is what each line may take (0.3), TABLE the kernels (the fastest), WORD picks lines that contain it. `go test
 // ./tests -run '^$' -bench Kernels` does the same. The limit, a loop of multiply-adds on registers alone, is measured
-// in turns with each shape, since other programs and the clock change it; the best round of each counts. GFLOP/s are by
-// the threads' time on the processor, so that a busy machine does not change them much; milliseconds and the gain by a
-// second thread are by the clock, and mean something on an idle machine only.
+// in turns with each shape, since other programs and the clock change it; the best round of each counts. Quantised
+// weights are multiplied as integers and may pass that limit. GFLOP/s are by the threads' time on the processor, so that
+// a busy machine does not change them much; milliseconds and the gain by a second thread are by the clock, and mean
+// something on an idle machine only.
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -235,6 +236,43 @@ static void linear(const bge_kernels *k, int32_t type, int64_t m, int64_t n_in, 
     free(packed), free(w), free(bias), free(y), free(x);
 }
 
+// Quantised weights as they stand in a file: any bytes but for the scales, which are small numbers of f16.
+static void codes(const bge_kernels *k, int32_t type, int64_t m, int64_t n_in, int64_t n_out, double seconds,
+                  const char *word) {
+    const int small = type == BGE_TYPE_Q8_0, six = type == BGE_TYPE_Q6_K;
+    const int64_t values = small ? 32 : 256, bytes = small ? 34 : six ? 210 : 144;
+    char title[64];
+    snprintf(title, sizeof title, "linear %s %dx%dx%d",
+             small ? "q8_0"
+             : six ? "q6_k"
+                   : "q4_k",
+             (int)m, (int)n_in, (int)n_out);
+    const int32_t as = bge_linear_reads(k, type, n_in);
+    if (!strstr(title, word) || as == BGE_X_FLOAT)
+        return;
+    float *x = floats(m * n_in), *y = floats(m * n_out);
+    const int64_t size = n_in / values * bytes;
+    uint8_t *w = take((size_t)(size * n_out));
+    for (int64_t i = 0; i < size * n_out; i++)
+        w[i] = (uint8_t)(i * 37 >> 3);
+    for (int64_t i = 0; i < size * n_out; i += bytes)
+        w[i + 1] = w[i + 3] = w[i + bytes - 1] = 0x10;
+    bge_encode_args e = {.x = x, .x_stride = n_in, .m = m, .n = n_in, .as = as};
+    e.codes = take((size_t)(m * bge_codes_bytes(as, n_in)));
+    bge_encode(k, &e, 0, 1);
+    bge_linear_args args = {.x = x, .x_stride = n_in, .m = m, .n_in = n_in, .n_parts = 1};
+    args.codes[as] = e.codes;
+    args.part[0] =
+        (bge_linear_part){.w = w, .type = type, .row_bytes = size, .n_out = n_out, .y = y, .y_stride = n_out};
+    task j = {.k = k, .linear = &args};
+    for (int i = 0; i < MAX_THREADS; i++)
+        j.scratch[i] = take((size_t)bge_linear_scratch(k, &args));
+    report(title, &j, 2.0 * (double)(m * n_in * n_out), seconds);
+    for (int i = 0; i < MAX_THREADS; i++)
+        free(j.scratch[i]);
+    free(e.codes), free(w), free(y), free(x);
+}
+
 static void attention(const bge_kernels *k, int32_t n, int32_t heads, int32_t d_head, int32_t causal, double seconds,
                       const char *word) {
     char title[64];
@@ -298,6 +336,10 @@ int main(int argc, char **argv) {
         for (int s = 0; s < 5; s++)
             for (int r = 0; r < 5; r++)
                 linear(k, types[t], rows[r], shapes[s][0], shapes[s][1], seconds, word);
+    static const int32_t quantised[] = {BGE_TYPE_Q4_K, BGE_TYPE_Q6_K, BGE_TYPE_Q8_0};
+    for (int t = 0; t < 3; t++)
+        for (int r = 0; r < 5; r++)
+            codes(k, quantised[t], rows[r], 4096, 1024, seconds, word);
     attention(k, 197, 12, 64, 0, seconds, word);
     attention(k, 577, 16, 64, 0, seconds, word);
     attention(k, 77, 8, 64, 1, seconds, word);

@@ -14,7 +14,7 @@
 #include <string.h>
 
 #ifdef BGE_SIMDE
-extern const bge_kernels bge_kernels_avx512, bge_kernels_avx512bf16;
+extern const bge_kernels bge_kernels_avxvnni, bge_kernels_avx512, bge_kernels_avx512vnni, bge_kernels_avx512bf16;
 #endif
 
 static void add(tables *t, const bge_kernels *k, const char *only) {
@@ -36,7 +36,9 @@ int main(int argc, char **argv) {
         add(&t, k, only);
 #ifdef BGE_SIMDE
     add(&t, &bge_kernels_avx512bf16, only);
+    add(&t, &bge_kernels_avx512vnni, only);
     add(&t, &bge_kernels_avx512, only);
+    add(&t, &bge_kernels_avxvnni, only);
 #endif
     check(t.ref != NULL, "the reference is not in the list of tables");
     check(t.n > 0 || !only, "no table is named %s", only);

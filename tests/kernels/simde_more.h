@@ -53,4 +53,39 @@ static inline __m512 bge_simde_dpbf16_ps(__m512 sum, __m512i a, __m512i b) {
 #undef __m512bh
 #define __m512bh __m512i
 
+static inline __m512 bge_simde_cvtepi32_ps(__m512i x) {
+    int32_t i[16];
+    float f[16];
+    _mm512_storeu_si512(i, x);
+    for (int j = 0; j < 16; j++)
+        f[j] = (float)i[j];
+    return _mm512_loadu_ps(f);
+}
+#undef _mm512_cvtepi32_ps
+#define _mm512_cvtepi32_ps(x) bge_simde_cvtepi32_ps(x)
+
+// VNNI. SIMDe's own are inlined wherever they are called, which a compiler is not done with for minutes.
+static __attribute__((noinline)) void bge_simde_dp(int32_t *sum, const void *a, const void *b, int lanes, int bytes) {
+    for (int i = 0; i < lanes; i++)
+        for (int j = 0; j < 4 / bytes; j++)
+            sum[i] += bytes == 1 ? ((const uint8_t *)a)[4 * i + j] * ((const int8_t *)b)[4 * i + j]
+                                 : ((const int16_t *)a)[2 * i + j] * ((const int16_t *)b)[2 * i + j];
+}
+static __attribute__((noinline)) __m512i bge_simde_dp512(__m512i sum, __m512i a, __m512i b, int bytes) {
+    bge_simde_dp((int32_t *)&sum, &a, &b, 16, bytes);
+    return sum;
+}
+static __attribute__((noinline)) __m256i bge_simde_dp256(__m256i sum, __m256i a, __m256i b, int bytes) {
+    bge_simde_dp((int32_t *)&sum, &a, &b, 8, bytes);
+    return sum;
+}
+#undef _mm512_dpbusd_epi32
+#undef _mm512_dpwssd_epi32
+#undef _mm256_dpbusd_avx_epi32
+#undef _mm256_dpwssd_avx_epi32
+#define _mm512_dpbusd_epi32(sum, a, b) bge_simde_dp512(sum, a, b, 1)
+#define _mm512_dpwssd_epi32(sum, a, b) bge_simde_dp512(sum, a, b, 2)
+#define _mm256_dpbusd_avx_epi32(sum, a, b) bge_simde_dp256(sum, a, b, 1)
+#define _mm256_dpwssd_avx_epi32(sum, a, b) bge_simde_dp256(sum, a, b, 2)
+
 #endif
