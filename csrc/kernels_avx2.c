@@ -17,6 +17,7 @@ V vf v_sum16(vi sum) {
 }
 
 #define CODES_SIMD SIMD
+#define UNROLL_STEPS _Pragma("GCC unroll 8")
 #include "kernels_codes.h"
 
 CODES(u4, 32, 32, 1)

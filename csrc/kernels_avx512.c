@@ -200,6 +200,7 @@ V vf v_sum16(vi sum) {
 #define vi_keep(v) __asm__("" : "+v"(v))
 #endif
 
+#define UNROLL_STEPS _Pragma("GCC unroll 2")
 #include "kernels_codes.h"
 
 // clang-format off

@@ -30,6 +30,7 @@ V vf v_sum16(vi sum) {
     return _mm256_cvtepi32_ps(sum);
 }
 
+#define UNROLL_STEPS _Pragma("GCC unroll 2")
 #include "kernels_codes.h"
 
 CODES(u8, 32, 32, 1)

@@ -6,6 +6,7 @@
 //                          those sums as floats
 //   vi_dot16 v_sum16       the same for 2 pairs of 16 bits
 //   vi_keep                a statement that has a vector in its register
+//   UNROLL_STEPS           how far the loop over a block's steps is unrolled: #pragma GCC unroll
 //   CODES_SIMD             the function attribute of what calls vi_dot8 and vi_dot16
 //
 // y[row][col] = sum over blocks of  x_scale[row] * d[col] * (q . x) + m[col] * x_sum[row]
@@ -19,6 +20,8 @@
 #define CODES_INLINE static inline __attribute__((always_inline)) CODES_SIMD
 
 #ifdef BGE_SIMDE
+#undef UNROLL_STEPS
+#define UNROLL_STEPS
 #define UNROLL // an emulated instruction is a function call: there is nothing to win, and minutes of compiling to lose
 #else
 #define UNROLL _Pragma("GCC unroll 16")
@@ -35,7 +38,7 @@
                            float *c) {                                                                                 \
         vi s[MR][NV];                                                                                                  \
         UNROLL for (int i = 0; i < rows; i++) UNROLL for (int v = 0; v < NV; v++) s[i][v] = vi_zero();                 \
-        UNROLL for (int k = 0; k < steps; k++) {                                                                       \
+        UNROLL_STEPS for (int k = 0; k < steps; k++) {                                                                 \
             vi w[NV];                                                                                                  \
             UNROLL for (int v = 0; v < NV; v++) w[v] = vi_load(b + (k * NV + v) * VL * 4);                             \
             UNROLL for (int i = 0; i < rows; i++) {                                                                    \
