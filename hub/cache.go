@@ -160,7 +160,7 @@ func (r *repository) link(commit string, f File) error {
 	defer r.root.Remove(temporary) //nolint:errcheck // it is gone where all went well
 	err := r.c.symlink(r.root, filepath.FromSlash(target(f)), temporary)
 	if err != nil {
-		err = r.root.Link(blobName(f.Digest), temporary)
+		err = r.c.hardlink(r.root, blobName(f.Digest), temporary)
 	}
 	if err != nil {
 		err = r.copy(blobName(f.Digest), temporary)

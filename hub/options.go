@@ -146,12 +146,13 @@ type Client struct {
 	slots    chan struct{} // one for each connection that may be open
 	free     func(folder string) (int64, bool)
 	symlink  func(root *os.Root, target, name string) error
+	hardlink func(root *os.Root, old, name string) error
 	write    func(*os.File, []byte) (int, error)
 }
 
 // New returns a client. It opens no connection and makes no folder.
 func New(o *Options) (*Client, error) {
-	c := &Client{free: diskspace.Free, symlink: (*os.Root).Symlink, write: (*os.File).Write}
+	c := &Client{free: diskspace.Free, symlink: (*os.Root).Symlink, hardlink: (*os.Root).Link, write: (*os.File).Write}
 	if o != nil {
 		c.o = *o
 	}

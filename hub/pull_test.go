@@ -334,6 +334,29 @@ func TestWithoutLinks(t *testing.T) {
 	requireFiles(t, s, files, wanted()...)
 }
 
+func TestCopies(t *testing.T) {
+	h := fakehub.Start(t)
+	files := checkpoint()
+	h.Commit(repo, "main", files)
+	c := client(t, h)
+	none := func(*os.Root, string, string) error { return errors.ErrUnsupported }
+	c.SetSymlink(none)
+	c.SetHardlink(none)
+	s := pull(t, c, "main", nil)
+	requireFiles(t, s, files, wanted()...)
+	require.Zero(t, pull(t, c, "main", nil).Missing)
+	commit, ok := c.Commit(repo, "main")
+	require.True(t, ok)
+	require.Equal(t, s.Commit, commit)
+	for _, f := range s.Files {
+		require.FileExists(t, s.Path(f))
+	}
+	for _, rev := range []string{"other", "../main", ""} {
+		_, ok = c.Commit(repo, rev)
+		require.False(t, ok, rev)
+	}
+}
+
 func TestVerify(t *testing.T) {
 	h := fakehub.Start(t)
 	files := checkpoint()

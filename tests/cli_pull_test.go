@@ -258,3 +258,39 @@ func TestTwoPrograms(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, bytes.Equal(files["model.safetensors"], data))
 }
+
+// A model of the hub is pulled and converted when -m first names it, with a word about its size, and after that no
+// network is needed.
+func TestModelByName(t *testing.T) {
+	h, home := fakehub.Start(t), t.TempDir()
+	commit := h.Commit(hubRepo, "main", checkpointFiles(t))
+	first := hubRun(t, h, home, "embed", "-m", hubRepo, "--text", "a")
+	require.Equal(t, statusOK, first.status, first.err)
+	require.Regexp(t, `^bgevl: pulling BAAI/BGE-VL-test: .+ to download\nbgevl: converting BAAI/BGE-VL-test to .+\n$`, first.err)
+	file := filepath.Join(home, "bgevl", "BAAI--BGE-VL-test-"+commit[:12]+"-f16.gguf")
+	require.FileExists(t, file)
+
+	h.Forget()
+	second := hubRun(t, h, home, "embed", "-m", hubRepo, "--text", "a")
+	require.Equal(t, result{out: first.out, status: statusOK}, second)
+	require.Empty(t, h.Requests())
+	require.Equal(t, first.out, hubRun(t, h, home, "embed", "-m", file, "--text", "a").out)
+
+	r := hubRun(t, h, home, "embed", "-m", hubRepo+":q8_0", "--text", "a")
+	require.Equal(t, statusOK, r.status, r.err)
+	require.FileExists(t, strings.Replace(file, "-f16", "-q8_0", 1))
+	require.Equal(t, statusUsage, hubRun(t, h, home, "embed", "-m", hubRepo+":q9", "--text", "a").status)
+
+	h.Commit("a/gguf", "main", map[string][]byte{"m.gguf": []byte(readFile(t, file)), "README.md": []byte("#")})
+	r = hubRun(t, h, home, "embed", "-m", "a/gguf", "--text", "a")
+	require.Equal(t, statusOK, r.status, r.err)
+	require.Equal(t, first.out, r.out)
+
+	h.Forget() // what is a file's name, or nobody's, asks no hub
+	for _, name := range []string{"missing.gguf", "nobody", "./a/b", "a/b/c", "a/b.gguf"} {
+		r = hubRun(t, h, home, "embed", "-m", name, "--text", "a")
+		require.Equal(t, statusError, r.status, name)
+		require.Contains(t, r.err, "no such file", name)
+	}
+	require.Empty(t, h.Requests())
+}

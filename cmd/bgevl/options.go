@@ -29,7 +29,7 @@ func threads(c *cli.Context) (int, error) {
 // withModel adds the options of a command that computes embeddings to its own.
 func withModel(own ...cli.Flag) []cli.Flag {
 	flags := []cli.Flag{&cli.StringFlag{Name: "model", Aliases: []string{"m"}, EnvVars: []string{"BGEVL_MODEL"},
-		Usage: "embed with the GGUF file `MODEL` (default: $BGEVL_MODEL)"}}
+		Usage: "embed with the GGUF file `MODEL`, or with NAME or NAME:TYPE of the hub, pulled on first use (default: $BGEVL_MODEL)"}}
 	return append(append(flags, own...),
 		&cli.StringFlag{Name: "instruction", Usage: "the query's instruction is `TEXT`; CLIP models have none and ignore it"},
 		&cli.StringFlag{Name: "task", Usage: "the query's instruction is that of the task `NAME`; bgevl embed --list-tasks tells which there are"},
@@ -47,7 +47,7 @@ func withModel(own ...cli.Flag) []cli.Flag {
 func openModel(c *cli.Context) (*bgevl.Embedder, error) {
 	path := c.String("model")
 	if path == "" {
-		return nil, usagef("no model: give -m MODEL, a GGUF file made by bgevl convert")
+		return nil, usagef("no model: give -m MODEL, a GGUF file made by bgevl convert, or a name such as base (bgevl pull --list-models)")
 	}
 	threads, err := threads(c)
 	if err != nil {
@@ -64,6 +64,9 @@ func openModel(c *cli.Context) (*bgevl.Embedder, error) {
 	cache, err := parseSize(c.String("image-cache"))
 	if err != nil {
 		return nil, usagef("--image-cache %s: %v", c.String("image-cache"), err)
+	}
+	if path, err = hubModel(c.Context, streamsOf(c), path); err != nil {
+		return nil, err
 	}
 	if isFolder(path) {
 		return nil, fmt.Errorf("%s: %s is a folder: convert the checkpoint first: bgevl convert %s -o NAME.gguf", c.Command.Name, path, path)
