@@ -281,7 +281,7 @@ func TestModelByName(t *testing.T) {
 	require.FileExists(t, strings.Replace(file, "-f16", "-q8_0", 1))
 	require.Equal(t, statusUsage, hubRun(t, h, home, "embed", "-m", hubRepo+":q9", "--text", "a").status)
 
-	h.Commit("a/gguf", "main", map[string][]byte{"m.gguf": []byte(readFile(t, file)), "README.md": []byte("#")})
+	h.Commit("a/gguf", "main", map[string][]byte{"m.gguf": readFile(t, file), "README.md": []byte("#")})
 	r = hubRun(t, h, home, "embed", "-m", "a/gguf", "--text", "a")
 	require.Equal(t, statusOK, r.status, r.err)
 	require.Equal(t, first.out, r.out)
