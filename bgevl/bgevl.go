@@ -29,8 +29,8 @@ type Options struct {
 	// ErrTooLong. Result.Truncated says which were cut. Instructions are never cut.
 	Truncate bool
 
-	// Projector is the file with the vision side of an MLLM model. Empty: mmproj-NAME.gguf beside NAME.gguf, or the one
-	// mmproj*.gguf there that was converted from the same checkpoint.
+	// Projector is the file with the vision side of an MLLM model. Empty: mmproj-NAME.gguf beside NAME.gguf, or the
+	// mmproj*.gguf there that was converted from the same checkpoint, of several the one that is named most like it.
 	Projector string
 
 	// Context is the most tokens that an input of an MLLM model may have, an image's included; memory for the longest

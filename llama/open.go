@@ -25,7 +25,8 @@ type Options struct {
 	Context int
 
 	// Projector is the path of the mmproj file that makes pictures into embeddings. "": mmproj-NAME.gguf beside
-	// NAME.gguf, or else the one mmproj*.gguf beside it that was converted from the same checkpoint.
+	// NAME.gguf, or else the mmproj*.gguf beside it that was converted from the same checkpoint, of several the one that
+	// is named most like it.
 	Projector string
 
 	// TextOnly opens the model without a projector, and looks for none.

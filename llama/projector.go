@@ -93,30 +93,37 @@ func findProjector(path string, p *params, o *Options) (string, error) {
 	return findByFingerprint(path, p.projectorFingerprint)
 }
 
-// findByFingerprint returns the one projector beside the model that was converted from the same checkpoint, as that of
-// several types of a model is. Files that cannot be read as GGUF are none.
+// findByFingerprint returns the projector beside the model that was converted from the same checkpoint, as that of several
+// types of a model is; "" where there is none. Of several, which differ in the type of their weights alone, it is the one
+// whose name is most like the model's, and of those the first by name. Files that cannot be read as GGUF are none.
 func findByFingerprint(path, fingerprint string) (string, error) {
-	entries, err := os.ReadDir(filepath.Dir(path))
+	entries, err := os.ReadDir(filepath.Dir(path)) // sorted by name
 	if err != nil {
 		return "", fmt.Errorf("look for the projector: %w", err)
 	}
-	found := ""
+	found, most := "", 0
 	for _, e := range entries {
-		name := e.Name()
-		if !strings.HasPrefix(name, "mmproj") || !strings.HasSuffix(name, ".gguf") {
+		if !strings.HasPrefix(e.Name(), "mmproj") || !strings.HasSuffix(e.Name(), ".gguf") {
 			continue
 		}
-		at := filepath.Join(filepath.Dir(path), name)
-		if !hasFingerprint(at, fingerprint) {
-			continue
+		at := filepath.Join(filepath.Dir(path), e.Name())
+		alike := likeness(e.Name(), filepath.Base(path))
+		if (found == "" || alike > most) && hasFingerprint(at, fingerprint) {
+			found, most = at, alike
 		}
-		if found != "" {
-			return "", &ProjectorError{Model: path, Projector: at,
-				Err: fmt.Errorf("%s is from the same checkpoint, so that either may be meant", found)}
-		}
-		found = at
 	}
 	return found, nil
+}
+
+// likeness says how well a projector's name fits a model's: by how much of it the model's name begins with, less the
+// rest. So mmproj-tiny.gguf fits tiny-q8_0.gguf better than mmproj-tiny-f16.gguf does.
+func likeness(projector, model string) int {
+	stem := strings.TrimSuffix(strings.TrimPrefix(projector, projectorPrefix), ".gguf")
+	common := 0
+	for common < min(len(stem), len(model)) && stem[common] == model[common] {
+		common++
+	}
+	return common - (len(stem) - common)
 }
 
 func hasFingerprint(path, want string) bool {
