@@ -7,9 +7,9 @@
 // SECONDS is what each line may take (0.3), TABLE the kernels (the fastest), WORD picks lines that contain it. `go test
 // ./tests -run '^$' -bench Kernels` does the same. The limit, a loop of multiply-adds on registers alone, is measured
 // in turns with each shape, since other programs and the clock change it; the best round of each counts. Quantised
-// weights are multiplied as integers and may pass that limit. GFLOP/s are by the threads' time on the processor, so that
-// a busy machine does not change them much; milliseconds and the gain by a second thread are by the clock, and mean
-// something on an idle machine only.
+// weights are multiplied as integers and may pass that limit. GFLOP/s are by the threads' time on the processor, so
+// that a busy machine does not change them much; milliseconds and the gain by a second thread are by the clock, and
+// mean something on an idle machine only.
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
