@@ -26,11 +26,24 @@ func small() randmodel.Spec {
 	}
 }
 
-// template is a checkpoint of small(), made once and removed by TestMain: most tests damage a copy of it.
-var template struct {
+// These are checkpoints made once and removed by TestMain: most tests damage a copy.
+var template, mllmTemplate original
+
+type original struct {
 	once sync.Once
 	dir  string
 	err  error
+}
+
+func (o *original) copyTo(t testing.TB, dir string, create func(dir string) error) {
+	t.Helper()
+	o.once.Do(func() {
+		if o.dir, o.err = os.MkdirTemp("", "convert-test"); o.err == nil {
+			o.err = create(o.dir)
+		}
+	})
+	require.NoError(t, o.err)
+	require.NoError(t, os.CopyFS(dir, os.DirFS(o.dir)))
 }
 
 func newCheckpoint(t testing.TB, spec randmodel.Spec) string {
@@ -40,13 +53,7 @@ func newCheckpoint(t testing.TB, spec randmodel.Spec) string {
 		require.NoError(t, randmodel.CLIP(dir, spec))
 		return dir
 	}
-	template.once.Do(func() {
-		if template.dir, template.err = os.MkdirTemp("", "convert-test"); template.err == nil {
-			template.err = randmodel.CLIP(template.dir, spec)
-		}
-	})
-	require.NoError(t, template.err)
-	require.NoError(t, os.CopyFS(dir, os.DirFS(template.dir)))
+	template.copyTo(t, dir, func(dir string) error { return randmodel.CLIP(dir, spec) })
 	return dir
 }
 

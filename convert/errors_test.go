@@ -26,6 +26,7 @@ func TestMain(m *testing.M) {
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		_ = os.RemoveAll(template.dir)
+		_ = os.RemoveAll(mllmTemplate.dir)
 		os.Exit(code)
 	}))
 }

@@ -54,7 +54,7 @@ func TestMemory(t *testing.T) {
 
 // So does one that becomes many files at once.
 func TestMemoryOfManyTypes(t *testing.T) {
-	checkMemory(t, 1<<17, "f32,f16,bf16,q8_0,q4_0,q4_1,q5_0,q5_1,mxfp4,q4_k,q2_k,q3_k_m,q6_k")
+	checkMemory(t, 1<<16, "f32,f16,bf16,q8_0,q4_0,q4_1,q5_0,q5_1,mxfp4,q4_k,q2_k,q3_k_m,q6_k")
 }
 
 func checkMemory(t *testing.T, vocab int64, types string) {
