@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/bgevl/bgevl/internal/diskspace"
 )
 
 // Options says how to convert. The zero value makes f16 with all processors.
@@ -78,7 +80,7 @@ func Run(ctx context.Context, dir, out string, o *Options) (*Result, error) {
 	if o == nil {
 		o = &Options{}
 	}
-	r, err := run(ctx, dir, out, *o, freeSpace)
+	r, err := run(ctx, dir, out, *o, diskspace.Free)
 	if err != nil {
 		return nil, fmt.Errorf("convert: %w", err)
 	}
