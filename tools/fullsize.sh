@@ -66,9 +66,10 @@ cases() {
 cosines() {
     local kind=$1 goldens=$dir/$1.golden.jsonl cases gguf
     cases=$(cases "$kind")
+    mkdir -p "$dir/$kind-gguf"
     [ -f "$goldens" ] || "$python" "$shared/reference/golden.py" "$dir/$kind" "$cases" "$goldens" --images "$images"
     for type in "${types[@]}"; do
-        gguf=$dir/$kind-$type.gguf
+        gguf=$dir/$kind-gguf/$kind-$type.gguf
         echo "== $kind $type"
         [ -f "$gguf" ] || measured convert bin/bgevl convert "$dir/$kind" -o "$gguf" --type "$type"
         rm -f "$dir/$kind-$type.jsonl"
@@ -83,17 +84,18 @@ cosines() {
 
 # example KIND: the published example with the whole model, in the types that fit a small machine.
 example() {
-    local kind=$1 photos=$images/photos
-    if [ ! -f "$dir/$kind-q8_0.gguf" ] || [ ! -f "$dir/$kind-q4_k_m.gguf" ]; then
+    local kind=$1 gguf=$dir/$1-gguf photos=$images/photos
+    mkdir -p "$gguf"
+    if [ ! -f "$gguf/$kind-q8_0.gguf" ] || [ ! -f "$gguf/$kind-q4_k_m.gguf" ]; then
         echo "== $kind"
-        measured convert bin/bgevl convert "$dir/$kind" -o "$dir/$kind.gguf" --type q8_0,q4_k_m
-        size "$dir"/*"$kind"*.gguf
+        measured convert bin/bgevl convert "$dir/$kind" -o "$gguf/$kind.gguf" --type q8_0,q4_k_m
     fi
+    size "$gguf"/*.gguf
     for type in q4_k_m q8_0; do
         echo "== $kind $type"
-        measured "embed one text" bin/bgevl embed -m "$dir/$kind-$type.gguf" --role candidate \
+        measured "embed one text" bin/bgevl embed -m "$gguf/$kind-$type.gguf" --role candidate \
             --text "a black dog runs through the snow" >/dev/null
-        measured "query with a picture against two pictures" bin/bgevl score -m "$dir/$kind-$type.gguf" \
+        measured "query with a picture against two pictures" bin/bgevl score -m "$gguf/$kind-$type.gguf" \
             --instruction "Retrieve the target image that best meets the combined criteria by using both the provided image and the image retrieval instructions: " \
             --text "Make the background dark, as if the camera has taken the photo at night" \
             --image "$photos/cir_query.png" "$photos/cir_candi_1.png" "$photos/cir_candi_2.png"
