@@ -7,7 +7,6 @@ import (
 
 	"github.com/bgevl/bgevl/clip"
 	"github.com/bgevl/bgevl/internal/gguf"
-	"github.com/bgevl/bgevl/llama"
 )
 
 // clipEngine embeds with a CLIP model of two towers.
@@ -81,9 +80,9 @@ func textError(err error) error {
 // compute adds the towers' raw features, text first; normalising the sum is left to the caller.
 func (e *clipEngine) compute(ctx context.Context, batch []*prepared) error {
 	if err := e.computeTexts(ctx, batch); err != nil {
-		return clipError(err)
+		return modelError(err)
 	}
-	return clipError(e.computeImages(ctx, batch))
+	return modelError(e.computeImages(ctx, batch))
 }
 
 func (e *clipEngine) computeTexts(ctx context.Context, batch []*prepared) error {
@@ -123,7 +122,7 @@ func (e *clipEngine) computeImages(ctx context.Context, batch []*prepared) error
 // deal adds rows of features to their owners, and gives an owner whose row failed its error. It returns err if that is
 // not about rows.
 func (e *clipEngine) deal(operand string, owners []*prepared, features []float32, err error) error {
-	failed, ok := rowErrors[*clip.RowError](err)
+	failed, ok := rowErrors(err)
 	if !ok {
 		return err
 	}
@@ -144,46 +143,10 @@ func (e *clipEngine) deal(operand string, owners []*prepared, features []float32
 	return nil
 }
 
-// rowErrors takes apart what package clip or llama joins. It reports whether err, which may be nil, is about rows only.
-func rowErrors[E error](err error) ([]E, bool) {
-	if err == nil {
-		return nil, true
-	}
-	var joined interface{ Unwrap() []error }
-	if !errors.As(err, &joined) {
-		return nil, false
-	}
-	var rows []E
-	for _, one := range joined.Unwrap() {
-		row, ok := errors.AsType[E](one)
-		if !ok {
-			return nil, false
-		}
-		rows = append(rows, row)
-	}
-	return rows, true
-}
-
-// nonFinite turns the models' errors about NaN and infinity into this package's.
-func nonFinite(err error) error {
-	if errors.Is(err, clip.ErrNonFinite) || errors.Is(err, llama.ErrNonFinite) {
-		return ErrNonFinite
-	}
-	return err
-}
-
-// clipError turns package clip's errors about a whole call into this package's.
-func clipError(err error) error {
-	if errors.Is(err, clip.ErrClosed) {
-		return ErrClosed
-	}
-	return err
-}
-
 func (e *clipEngine) fingerprint(ctx context.Context) (Fingerprint, error) {
 	id, err := e.model.Identity(ctx)
 	if err != nil {
-		return Fingerprint{}, fmt.Errorf("bgevl: fingerprint: %w", clipError(err))
+		return Fingerprint{}, fmt.Errorf("bgevl: fingerprint: %w", modelError(err))
 	}
 	return Fingerprint{Family: familyCLIP, Model: id.Weights, Type: id.Type, Dim: e.model.Dim(), Tokenizer: id.Tokenizer,
 		Preprocessing: id.Preprocessing, Pooling: id.Pooling, Template: noTemplate}, nil

@@ -2,7 +2,10 @@ package bgevl
 
 import (
 	"context"
+	"errors"
 
+	"github.com/bgevl/bgevl/clip"
+	"github.com/bgevl/bgevl/internal/modelfile"
 	"github.com/bgevl/bgevl/llama"
 )
 
@@ -52,3 +55,39 @@ const (
 	textWeight  = 1
 	imageWeight = 4
 )
+
+// rowErrors takes apart what packages clip and llama join. It reports whether err, which may be nil, is about rows only.
+func rowErrors(err error) ([]*modelfile.RowError, bool) {
+	if err == nil {
+		return nil, true
+	}
+	var joined interface{ Unwrap() []error }
+	if !errors.As(err, &joined) {
+		return nil, false
+	}
+	var rows []*modelfile.RowError
+	for _, one := range joined.Unwrap() {
+		row, ok := errors.AsType[*modelfile.RowError](one)
+		if !ok {
+			return nil, false
+		}
+		rows = append(rows, row)
+	}
+	return rows, true
+}
+
+// nonFinite turns the models' errors about NaN and infinity into this package's.
+func nonFinite(err error) error {
+	if errors.Is(err, clip.ErrNonFinite) || errors.Is(err, llama.ErrNonFinite) {
+		return ErrNonFinite
+	}
+	return err
+}
+
+// modelError turns the models' errors about a whole call into this package's.
+func modelError(err error) error {
+	if errors.Is(err, clip.ErrClosed) || errors.Is(err, llama.ErrClosed) {
+		return ErrClosed
+	}
+	return err
+}

@@ -197,7 +197,7 @@ func projectorError(err error) error {
 func (e *mllmEngine) fingerprint(ctx context.Context) (Fingerprint, error) {
 	id, err := e.model.Identity(ctx)
 	if err != nil {
-		return Fingerprint{}, fmt.Errorf("bgevl: fingerprint: %w", mllmError(err))
+		return Fingerprint{}, fmt.Errorf("bgevl: fingerprint: %w", modelError(err))
 	}
 	f := Fingerprint{Family: familyMLLM, Model: id.Weights, Type: id.Type, Dim: e.model.Info().Width, Tokenizer: id.Tokenizer,
 		Preprocessing: "none", Pooling: "last", Template: templateDigest()}
@@ -211,11 +211,3 @@ func (e *mllmEngine) fingerprint(ctx context.Context) (Fingerprint, error) {
 }
 
 func (e *mllmEngine) close() error { return e.model.Close() }
-
-// mllmError turns package llama's errors about a whole call into this package's.
-func mllmError(err error) error {
-	if errors.Is(err, llama.ErrClosed) {
-		return ErrClosed
-	}
-	return err
-}

@@ -21,7 +21,7 @@ func (e *mllmEngine) compute(ctx context.Context, batch []*prepared) error {
 				p.err = &operandError{"image", ErrNonFinite}
 				continue
 			case err != nil:
-				return mllmError(err)
+				return modelError(err)
 			}
 			p.features = features
 		}
@@ -33,7 +33,7 @@ func (e *mllmEngine) compute(ctx context.Context, batch []*prepared) error {
 	}
 	for _, group := range groups(ready, mllmTokens) {
 		if err := e.decode(ctx, group, inputs); err != nil {
-			return mllmError(err)
+			return modelError(err)
 		}
 	}
 	return nil
@@ -59,7 +59,7 @@ func (e *mllmEngine) decode(ctx context.Context, group []*prepared, inputs map[*
 		rows[i] = inputs[p]
 	}
 	states, err := e.model.HiddenStates(ctx, rows)
-	failed, ok := rowErrors[*llama.RowError](err)
+	failed, ok := rowErrors(err)
 	if !ok {
 		return err
 	}

@@ -30,9 +30,12 @@ type Model struct {
 	tokenizer  tokenizer.Tokenizer
 	preprocess *pixels.Config
 	runner     *modelfile.Runner
-	identity   identityOnce
+	identity   modelfile.Once[Identity]
 	cleanup    runtime.Cleanup
 }
+
+// onlyPart is what the model's runner runs: both towers lie in one file.
+const onlyPart = 0
 
 // Info describes a model.
 type Info struct {
@@ -104,7 +107,7 @@ func open(path string, f *gguf.File, o *Options) (*Model, error) {
 		return nil, err
 	}
 	m := &Model{path: path, params: p, info: readInfo(f, p), tokenizer: tok, preprocess: prep,
-		runner: modelfile.NewRunner("clip", ErrClosed, model, f, limits)}
+		runner: modelfile.NewRunner("clip", ErrClosed, limits, modelfile.Part{Model: model, File: f})}
 	m.cleanup = runtime.AddCleanup(m, func(r *modelfile.Runner) { _ = r.Close() }, m.runner)
 	return m, nil
 }

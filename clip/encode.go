@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"runtime"
 	"slices"
 	"unicode/utf8"
 
 	"github.com/bgevl/bgevl/csrc"
+	"github.com/bgevl/bgevl/internal/modelfile"
 	"github.com/bgevl/bgevl/internal/pixels"
 )
 
@@ -90,7 +90,7 @@ func (m *Model) EncodeTokens(ctx context.Context, rows [][]int32, dst []float32)
 		ids = append(ids, row...)
 		lengths[i], pool[i] = int32(len(row)), at
 	}
-	err := m.runner.Use(ctx, func(c *csrc.Context) error { return c.EncodeText(ctx, ids, lengths, pool, dst) })
+	err := m.runner.Use(ctx, onlyPart, func(c *csrc.Context) error { return c.EncodeText(ctx, ids, lengths, pool, dst) })
 	runtime.KeepAlive(m)
 	if err != nil {
 		return err
@@ -132,7 +132,7 @@ func (m *Model) EncodeImage(ctx context.Context, pixels []float32, dst []float32
 	if n == 0 {
 		return nil
 	}
-	err := m.runner.Use(ctx, func(c *csrc.Context) error { return c.EncodeImage(ctx, pixels, n, dst) })
+	err := m.runner.Use(ctx, onlyPart, func(c *csrc.Context) error { return c.EncodeImage(ctx, pixels, n, dst) })
 	runtime.KeepAlive(m)
 	if err != nil {
 		return err
@@ -146,20 +146,10 @@ func (m *Model) checkRows(features []float32) error {
 	dim := m.Dim()
 	for i := 0; i*dim < len(features); i++ {
 		row := features[i*dim : (i+1)*dim]
-		if !finite(row) {
+		if !modelfile.Finite(row) {
 			clear(row)
 			errs = append(errs, &RowError{Row: i, Err: ErrNonFinite})
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// finite reports whether no float of a row is NaN or infinite.
-func finite(row []float32) bool {
-	for _, x := range row {
-		if math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) {
-			return false
-		}
-	}
-	return true
 }

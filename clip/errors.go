@@ -32,15 +32,7 @@ func (e *TooLongError) Error() string {
 func (e *TooLongError) Is(target error) bool { return target == ErrTooLong }
 
 // RowError is the failure of one row of a batch whose other rows are good.
-type RowError struct {
-	Row int
-	Err error
-}
-
-func (e *RowError) Error() string { return fmt.Sprintf("row %d: %v", e.Row, e.Err) }
-
-// Unwrap gives the reason.
-func (e *RowError) Unwrap() error { return e.Err }
+type RowError = modelfile.RowError
 
 // OpenError is why a file could not be opened as a CLIP model. Err is often a *KeyError or a *TensorError.
 type OpenError struct {

@@ -3,7 +3,6 @@ package clip
 import (
 	"context"
 	"fmt"
-	"sync"
 
 	"github.com/bgevl/bgevl/internal/gguf"
 	"github.com/bgevl/bgevl/internal/modelfile"
@@ -18,30 +17,16 @@ type Identity struct {
 	Pooling       string // which position of a text is projected
 }
 
-// identityOnce computes an Identity once; an attempt that failed, as one that was cancelled, does not count.
-type identityOnce struct {
-	mu   sync.Mutex
-	done *Identity
-}
-
 // Identity returns what the model's features depend on. The first call may read the whole file: for files of other
 // converters, which state no digest of their source. It fails with ErrClosed on a closed Model.
 func (m *Model) Identity(ctx context.Context) (Identity, error) {
-	m.identity.mu.Lock()
-	defer m.identity.mu.Unlock()
-	if m.identity.done != nil {
-		return *m.identity.done, nil
-	}
-	var id Identity
-	err := m.runner.WithFile(func(f *gguf.File) (err error) {
-		id, err = readIdentity(ctx, f, m.params, m.info.Type)
-		return err
+	return m.identity.Get(func() (id Identity, err error) {
+		err = m.runner.WithFile(onlyPart, func(f *gguf.File) (err error) {
+			id, err = readIdentity(ctx, f, m.params, m.info.Type)
+			return err
+		})
+		return id, err
 	})
-	if err != nil {
-		return Identity{}, err
-	}
-	m.identity.done = &id
-	return id, nil
 }
 
 func readIdentity(ctx context.Context, f *gguf.File, p *params, typ string) (Identity, error) {

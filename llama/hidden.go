@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/bgevl/bgevl/csrc"
+	"github.com/bgevl/bgevl/internal/modelfile"
 )
 
 // Input is what a decoder reads: tokens, and pictures among them.
@@ -59,13 +60,13 @@ func (m *Model) HiddenStates(ctx context.Context, inputs []Input) ([][]float32, 
 	}
 	batch := join(rows)
 	states := make([]float32, len(batch.Wanted)*m.params.width)
-	err := m.compute(ctx, m.runner, func(c *csrc.Context) error { return c.EncodeTokens(ctx, batch, m.params.width, states) })
+	err := m.compute(ctx, decoderPart, func(c *csrc.Context) error { return c.EncodeTokens(ctx, batch, m.params.width, states) })
 	if err != nil {
 		return nil, err
 	}
 	for _, r := range rows {
 		n := len(r.at) * m.params.width
-		if finite(states[:n]) {
+		if modelfile.Finite(states[:n]) {
 			out[r.index] = r.pick(states[:n:n], m.params.width)
 		} else {
 			errs = append(errs, &RowError{Row: r.index, Err: ErrNonFinite})
@@ -258,7 +259,7 @@ func (m *Model) Plan(ctx context.Context, tokens int) (int64, error) {
 		return 0, fmt.Errorf("llama: plan: want 1 to %d tokens, got %d", m.params.context, tokens)
 	}
 	var bytes int64
-	err := m.compute(ctx, m.runner, func(c *csrc.Context) (err error) {
+	err := m.compute(ctx, decoderPart, func(c *csrc.Context) (err error) {
 		bytes, err = c.PlanTokens(ctx, tokens)
 		return err
 	})

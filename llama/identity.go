@@ -2,7 +2,6 @@ package llama
 
 import (
 	"context"
-	"sync"
 
 	"github.com/bgevl/bgevl/internal/gguf"
 	"github.com/bgevl/bgevl/internal/modelfile"
@@ -19,40 +18,28 @@ type Identity struct {
 	Preprocessing string // digest of how a picture becomes tiles, however it is written down
 }
 
-// identityOnce computes an Identity once; an attempt that failed, as one that was cancelled, does not count.
-type identityOnce struct {
-	mu   sync.Mutex
-	done *Identity
-}
-
 // Identity returns what the model's states depend on. The first call may read whole files: those of other converters,
 // which state no digest of their source. It fails with ErrClosed on a closed Model.
 func (m *Model) Identity(ctx context.Context) (Identity, error) {
-	m.identity.mu.Lock()
-	defer m.identity.mu.Unlock()
-	if m.identity.done != nil {
-		return *m.identity.done, nil
-	}
-	id := Identity{Type: m.info.Type, ProjectorType: m.info.ProjectorType}
-	err := m.runner.WithFile(func(f *gguf.File) (err error) {
-		if id.Tokenizer, err = modelfile.TokenizerDigest(f); err != nil {
-			return err
-		}
-		id.Weights, err = modelfile.WeightsDigest(ctx, f)
-		return err
-	})
-	if v := m.projector; v != nil && err == nil {
-		err = v.runner.WithFile(func(f *gguf.File) (err error) {
-			if id.Preprocessing, err = modelfile.JSONDigest(v.preprocessText); err != nil {
-				return &KeyError{Key: modelfile.PreprocessKey, Reason: err.Error(), Err: err}
+	return m.identity.Get(func() (Identity, error) {
+		id := Identity{Type: m.info.Type, ProjectorType: m.info.ProjectorType}
+		err := m.runner.WithFile(decoderPart, func(f *gguf.File) (err error) {
+			if id.Tokenizer, err = modelfile.TokenizerDigest(f); err != nil {
+				return err
 			}
+			id.Weights, err = modelfile.WeightsDigest(ctx, f)
+			return err
+		})
+		if err != nil || m.projector == nil {
+			return id, err
+		}
+		if id.Preprocessing, err = modelfile.JSONDigest(m.projector.preprocessText); err != nil {
+			return id, &KeyError{Key: modelfile.PreprocessKey, Reason: err.Error(), Err: err}
+		}
+		err = m.runner.WithFile(projectorPart, func(f *gguf.File) (err error) {
 			id.Projector, err = modelfile.WeightsDigest(ctx, f)
 			return err
 		})
-	}
-	if err != nil {
-		return Identity{}, err
-	}
-	m.identity.done = &id
-	return id, nil
+		return id, err
+	})
 }

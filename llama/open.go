@@ -1,6 +1,7 @@
 package llama
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime"
@@ -45,11 +46,10 @@ type Model struct {
 	tokenizer tokenizer.Tokenizer
 	decoder   tokenizer.Decoder // the same
 	bytes     bool              // <0xNN> stands for a byte
-	runner    *modelfile.Runner // of the decoder
-	turns     *turns
+	runner    *modelfile.Runner
 	projector *projector // nil: none
 	missing   error      // why there is none
-	identity  identityOnce
+	identity  modelfile.Once[Identity]
 	cleanup   runtime.Cleanup
 }
 
@@ -124,18 +124,35 @@ func open(path string, f *gguf.File, o *Options) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	if m.projector, m.missing, err = openProjector(path, f, m.params, o, limits); err != nil {
-		return nil, err
-	}
 	model, err := csrc.NewLlama(m.params.csrc(), tensors)
 	if err != nil {
-		return nil, errors.Join(err, m.projector.close())
+		return nil, err
 	}
-	m.runner = modelfile.NewRunner("llama", ErrClosed, model, f, limits)
-	m.turns = newTurns(limits.Contexts)
+	parts := []modelfile.Part{decoderPart: {Model: model, File: f}}
+	var eyes modelfile.Part
+	if m.projector, eyes, m.missing, err = openProjector(path, m.params, o); err != nil {
+		model.Close()
+		return nil, err
+	}
+	if m.projector != nil {
+		parts = append(parts, eyes)
+	}
+	m.runner = modelfile.NewRunner("llama", ErrClosed, limits, parts...)
 	m.info = readInfo(f, m.params, m.projector)
-	m.cleanup = runtime.AddCleanup(m, func(r runners) { _ = r.close() }, runners{m.runner, m.projector})
+	m.cleanup = runtime.AddCleanup(m, func(r *modelfile.Runner) { _ = r.Close() }, m.runner)
 	return m, nil
+}
+
+// What a model's runner runs.
+const (
+	decoderPart = iota
+	projectorPart
+)
+
+// compute runs one call on a context of one of the parts.
+func (m *Model) compute(ctx context.Context, part int, call func(*csrc.Context) error) error {
+	defer runtime.KeepAlive(m) // or it might be cleaned up meanwhile
+	return m.runner.Use(ctx, part, call)
 }
 
 // read checks all of a file that needs no other one.
@@ -176,20 +193,11 @@ func readInfo(f *gguf.File, p *params, v *projector) Info {
 // Info returns the model's description.
 func (m *Model) Info() Info { return m.info }
 
-// runners are what a Model must give back.
-type runners struct {
-	decoder   *modelfile.Runner
-	projector *projector
-}
-
-func (r runners) close() error { return errors.Join(r.decoder.Close(), r.projector.close()) }
-
 // Close lets calls that are computing finish, fails those that wait, and gives back the weights and the files. Later
 // calls fail with ErrClosed. It may be called more than once, by any goroutine; each returns when all is given back.
 func (m *Model) Close() error {
 	m.cleanup.Stop()
-	m.turns.close()
-	err := runners{m.runner, m.projector}.close()
+	err := m.runner.Close()
 	runtime.KeepAlive(m)
 	return err
 }

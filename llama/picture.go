@@ -9,6 +9,7 @@ import (
 	"math"
 
 	"github.com/bgevl/bgevl/csrc"
+	"github.com/bgevl/bgevl/internal/modelfile"
 	"github.com/bgevl/bgevl/internal/pixels"
 )
 
@@ -86,11 +87,11 @@ func (m *Model) EncodePicture(ctx context.Context, p *Picture) ([]float32, error
 		return nil, errors.New("llama: encode picture: want a picture that this model's Preprocess made")
 	}
 	out := make([]float32, p.Features()*m.params.width)
-	err := m.compute(ctx, v.runner, func(c *csrc.Context) error { return v.encode(ctx, c, p, out) })
+	err := m.compute(ctx, projectorPart, func(c *csrc.Context) error { return v.encode(ctx, c, p, out) })
 	if err != nil {
 		return nil, err
 	}
-	if !finite(out) {
+	if !modelfile.Finite(out) {
 		return nil, ErrNonFinite
 	}
 	return out, nil
@@ -142,14 +143,4 @@ func (p *Picture) pack(out, features, newline []float32, row int) []float32 {
 		out = out[width:]
 	}
 	return out
-}
-
-// finite reports whether no float is NaN or infinite.
-func finite(row []float32) bool {
-	for _, x := range row {
-		if math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) {
-			return false
-		}
-	}
-	return true
 }

@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/bgevl/bgevl/csrc"
-	"github.com/bgevl/bgevl/internal/gguf"
+	"github.com/bgevl/bgevl/internal/modelfile"
 )
 
 // PredictOptions are how a prompt is continued. The zero value, and so a nil pointer, takes the likeliest token each
@@ -108,12 +108,8 @@ func (m *Model) PredictInput(ctx context.Context, in Input, o *PredictOptions) (
 		g.p.Reason = ReasonContext
 		return &g.p, nil
 	}
-	var closed error
-	err = m.compute(ctx, m.runner, func(c *csrc.Context) error {
-		closed, err = g.run(ctx, c, join([]row{r}), room)
-		return err
-	})
-	if err = errors.Join(closed, err); err != nil {
+	err = m.compute(ctx, decoderPart, func(c *csrc.Context) error { return g.run(ctx, c, join([]row{r}), room) })
+	if err != nil {
 		return nil, err
 	}
 	g.p.Text = g.stream.text.String()
@@ -170,12 +166,12 @@ type generation struct {
 	p       Prediction
 }
 
-// run chooses up to room tokens, at least one of them. It returns ErrClosed apart, since the caller names the package.
-func (g *generation) run(ctx context.Context, c *csrc.Context, batch csrc.Batch, room int) (closed, err error) {
+// run chooses up to room tokens, at least one of them.
+func (g *generation) run(ctx context.Context, c *csrc.Context, batch csrc.Batch, room int) (err error) {
 	m := g.m
 	// The last token is not read again.
 	if err := c.OpenCache(ctx, len(batch.IDs)+room-1); err != nil {
-		return nil, err
+		return err
 	}
 	defer func() {
 		// Keys and values of a long text take gigabytes, which the context would keep for another prediction.
@@ -185,18 +181,18 @@ func (g *generation) run(ctx context.Context, c *csrc.Context, batch csrc.Batch,
 	past := 0
 	for {
 		if err := c.Decode(ctx, batch, m.params.width, past, scores); err != nil {
-			return nil, err
+			return err
 		}
-		if err := m.runner.WithFile(func(*gguf.File) error { return nil }); err != nil {
-			return err, nil
+		if err := m.runner.Closed(); err != nil {
+			return err
 		}
 		past += len(batch.IDs)
-		if !finite(scores) {
-			return nil, ErrNonFinite
+		if !modelfile.Finite(scores) {
+			return ErrNonFinite
 		}
 		id := g.sample.pick(scores, g.history)
 		if g.take(id, room) {
-			return nil, nil
+			return nil
 		}
 		batch = csrc.Batch{IDs: []int32{id}, Lengths: []int32{1}, Wanted: []int32{0}}
 	}

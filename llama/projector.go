@@ -25,8 +25,7 @@ const (
 	fingerprintKey        = "bgevl.fingerprint"
 )
 
-// projector is the vision side of a model. It does not change, and is apart from Model so that a dropped one can be
-// cleaned up.
+// projector is the vision side of a model. It does not change.
 type projector struct {
 	path                 string
 	typ                  string
@@ -39,36 +38,27 @@ type projector struct {
 	preprocess           *pixels.Config
 	preprocessText       []byte // what preprocess says
 	newline              []float32
-	runner               *modelfile.Runner
 }
 
-// close gives a projector back; nil is allowed.
-func (v *projector) close() error {
-	if v == nil {
-		return nil
-	}
-	return v.runner.Close()
-}
-
-// openProjector finds and opens the projector of the model f, which lies at path. Where there is none it returns nil and
-// the error that a picture fails with.
-func openProjector(path string, f *gguf.File, p *params, o *Options, l modelfile.Limits) (v *projector, missing, err error) {
+// openProjector finds and opens the projector of the model that lies at path, and what runs it. Where there is none it
+// returns nil and the error that a picture fails with.
+func openProjector(path string, p *params, o *Options) (v *projector, part modelfile.Part, missing, err error) {
 	if o.TextOnly {
-		return nil, fmt.Errorf("%w: the model was opened for texts only", ErrNoProjector), nil
+		return nil, part, fmt.Errorf("%w: the model was opened for texts only", ErrNoProjector), nil
 	}
 	at, err := findProjector(path, p, o)
 	if err != nil {
-		return nil, nil, err
+		return nil, part, nil, err
 	}
 	if at == "" {
-		return nil, fmt.Errorf("%w: looked for %s and for an mmproj*.gguf beside it from the same checkpoint: "+
+		return nil, part, fmt.Errorf("%w: looked for %s and for an mmproj*.gguf beside it from the same checkpoint: "+
 			"convert the checkpoint again, or name the projector's file", ErrNoProjector, besideModel(path)), nil
 	}
-	v, err = loadProjector(at, p, l)
+	v, part, err = loadProjector(at, p)
 	if err != nil {
-		return nil, nil, &ProjectorError{Model: path, Projector: at, Err: err}
+		return nil, part, nil, &ProjectorError{Model: path, Projector: at, Err: err}
 	}
-	return v, nil, nil
+	return v, part, nil, nil
 }
 
 // besideModel returns where the projector of the model at path lies by rights.
@@ -137,20 +127,21 @@ func hasFingerprint(path, want string) bool {
 }
 
 // loadProjector opens a projector's file and holds it to the model.
-func loadProjector(path string, p *params, l modelfile.Limits) (*projector, error) {
+func loadProjector(path string, p *params) (*projector, modelfile.Part, error) {
 	f, err := gguf.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, modelfile.Part{}, err
 	}
-	v, err := readProjector(path, f, p, l)
+	v := &projector{path: path}
+	model, err := v.read(f, p)
 	if err != nil {
-		return nil, errors.Join(err, f.Close())
+		return nil, modelfile.Part{}, errors.Join(err, f.Close())
 	}
-	return v, nil
+	return v, modelfile.Part{Model: model, File: f}, nil
 }
 
-func readProjector(path string, f *gguf.File, p *params, l modelfile.Limits) (*projector, error) {
-	v := &projector{path: path}
+// read checks all of a projector's file and makes the network of it.
+func (v *projector) read(f *gguf.File, p *params) (*csrc.Model, error) {
 	if err := v.readKeys(f, p); err != nil {
 		return nil, err
 	}
@@ -164,13 +155,8 @@ func readProjector(path string, f *gguf.File, p *params, l modelfile.Limits) (*p
 	if err := v.readNewline(f, p); err != nil {
 		return nil, err
 	}
-	model, err := csrc.NewLLaVA(csrc.LLaVAParams{Vision: v.vision.C(v.gelu), ImageSize: v.imageSize,
+	return csrc.NewLLaVA(csrc.LLaVAParams{Vision: v.vision.C(v.gelu), ImageSize: v.imageSize,
 		PatchSize: v.patchSize, Width: p.width, FileMapped: true}, tensors)
-	if err != nil {
-		return nil, err
-	}
-	v.runner = modelfile.NewRunner("llama", ErrClosed, model, f, l)
-	return v, nil
 }
 
 // readKeys reads the hyperparameters, and tells a projector from other files and from another model's.

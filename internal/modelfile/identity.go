@@ -10,9 +10,32 @@ import (
 	"hash"
 	"io"
 	"strings"
+	"sync"
 
 	"github.com/bgevl/bgevl/internal/gguf"
 )
+
+// Once computes a value once, for many goroutines; an attempt that failed, as one that was cancelled, does not count. The
+// zero Once is ready.
+type Once[T any] struct {
+	mu   sync.Mutex
+	done *T
+}
+
+// Get returns the value, by compute where there is none yet.
+func (o *Once[T]) Get(compute func() (T, error)) (T, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.done == nil {
+		v, err := compute()
+		if err != nil {
+			var none T
+			return none, err
+		}
+		o.done = &v
+	}
+	return *o.done, nil
+}
 
 // Describe returns what a file calls its model, the type that most bytes of its weights have, and how many weights there
 // are. general.file_type is a number that not every writer sets; what most of the bytes are is always true.

@@ -34,73 +34,96 @@ func (l Limits) Resolve() (Limits, error) {
 	return l, nil
 }
 
-// Runner is a model that runs, and what must be given back when it does no more: the weights in C, the compute contexts,
-// the file. It is apart from what its owner hands out so that the garbage collector may find that unreachable while the
-// Runner still holds what is to be cleaned up.
+// Part is one of the models that a Runner runs, and the file that its weights lie in.
+type Part struct {
+	Model *csrc.Model
+	File  *gguf.File
+}
+
+// Close gives back a part that no Runner has taken over.
+func (p Part) Close() error {
+	p.Model.Close()
+	return p.File.Close()
+}
+
+// Runner runs models that belong together, and holds what must be given back when they run no more: the weights in C,
+// the compute contexts, the files. It is apart from what its owner hands out so that the garbage collector may find that
+// unreachable while the Runner still holds what is to be cleaned up.
+//
+// The bound on calls is one for all parts: each call uses all the threads there are, and threads that wait for each other
+// spin, so that two calls on one processor take far longer than one after the other.
 type Runner struct {
 	pkg     string // whose errors these are
 	closed  error
-	model   *csrc.Model
-	file    *gguf.File
+	parts   []Part
 	threads int
 
-	// slots holds a context for each call that may compute now, nil for one that was not needed yet.
-	slots   chan *csrc.Context
+	// slots holds for each call that may compute now a context of each part, nil for one that was not needed yet.
+	slots   chan []*csrc.Context
 	closing chan struct{} // closed by Close
-	reading sync.RWMutex  // held for reading by who reads the file, for writing by Close
+	reading sync.RWMutex  // held for reading by who reads a file, for writing by Close
 	once    sync.Once
 	err     error // of Close
 }
 
-// NewRunner takes over a model and its file. Its errors begin with pkg, and calls fail with closed once it is closed.
+// NewRunner takes over models and their files. Its errors begin with pkg, and calls fail with closed once it is closed.
 // Limits are resolved ones.
-func NewRunner(pkg string, closed error, model *csrc.Model, file *gguf.File, l Limits) *Runner {
-	r := &Runner{pkg: pkg, closed: closed, model: model, file: file, threads: l.Threads,
-		slots: make(chan *csrc.Context, l.Contexts), closing: make(chan struct{})}
+func NewRunner(pkg string, closed error, l Limits, parts ...Part) *Runner {
+	r := &Runner{pkg: pkg, closed: closed, parts: parts, threads: l.Threads,
+		slots: make(chan []*csrc.Context, l.Contexts), closing: make(chan struct{})}
 	for range l.Contexts {
-		r.slots <- nil
+		r.slots <- make([]*csrc.Context, len(parts))
 	}
 	return r
 }
 
-// Use runs one call on a context, waiting for one to be free. It fails with the closed error once Close was called, and
-// with ctx's error once ctx is done.
-func (r *Runner) Use(ctx context.Context, call func(*csrc.Context) error) error {
+// Use runs one call on a context of a part, waiting for its turn. It fails with the closed error once Close was called,
+// and with ctx's error once ctx is done.
+func (r *Runner) Use(ctx context.Context, part int, call func(*csrc.Context) error) error {
 	if err := r.stopped(ctx); err != nil {
 		return err
 	}
-	var c *csrc.Context
+	var slot []*csrc.Context
 	select {
-	case c = <-r.slots:
+	case slot = <-r.slots:
 	case <-ctx.Done():
 		return r.stopped(ctx)
 	case <-r.closing:
 		return r.closed
 	}
-	defer func() { r.slots <- c }()
+	defer func() { r.slots <- slot }()
 	// select chooses at random among what is ready.
 	if err := r.stopped(ctx); err != nil {
 		return err
 	}
-	if c == nil {
-		made, err := r.model.NewContext(csrc.ContextOptions{Threads: r.threads})
+	if slot[part] == nil {
+		made, err := r.parts[part].Model.NewContext(csrc.ContextOptions{Threads: r.threads})
 		if err != nil {
 			return fmt.Errorf("%s: %w", r.pkg, err)
 		}
-		c = made
+		slot[part] = made
 	}
-	if err := call(c); err != nil {
-		return fmt.Errorf("%s: %w", r.pkg, err)
+	err := call(slot[part])
+	if err == nil || errors.Is(err, r.closed) { // which names the package itself
+		return err
 	}
-	return nil
+	return fmt.Errorf("%s: %w", r.pkg, err)
 }
 
-// stopped returns why no call may start: the closed error or ctx's.
-func (r *Runner) stopped(ctx context.Context) error {
+// Closed returns the closed error once Close was called: a long call should end then.
+func (r *Runner) Closed() error {
 	select {
 	case <-r.closing:
 		return r.closed
 	default:
+		return nil
+	}
+}
+
+// stopped returns why no call may start: the closed error or ctx's.
+func (r *Runner) stopped(ctx context.Context) error {
+	if err := r.Closed(); err != nil {
+		return err
 	}
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("%s: %w", r.pkg, err)
@@ -108,17 +131,15 @@ func (r *Runner) stopped(ctx context.Context) error {
 	return nil
 }
 
-// WithFile calls read with the file, which Close leaves open meanwhile. It fails with the closed error once Close was
-// called.
-func (r *Runner) WithFile(read func(*gguf.File) error) error {
+// WithFile calls read with the file of a part, which Close leaves open meanwhile. It fails with the closed error once
+// Close was called.
+func (r *Runner) WithFile(part int, read func(*gguf.File) error) error {
 	r.reading.RLock()
 	defer r.reading.RUnlock()
-	select {
-	case <-r.closing:
-		return r.closed
-	default:
-		return read(r.file)
+	if err := r.Closed(); err != nil {
+		return err
 	}
+	return read(r.parts[part].File)
 }
 
 // Close lets calls that are computing finish and gives everything back, once.
@@ -127,14 +148,17 @@ func (r *Runner) Close() error {
 		close(r.closing)
 		// Taking every slot is what waits for the calls that hold one.
 		for range cap(r.slots) {
-			if c := <-r.slots; c != nil {
-				c.Close()
+			for _, c := range <-r.slots {
+				if c != nil {
+					c.Close()
+				}
 			}
 		}
-		r.model.Close()
 		r.reading.Lock()
 		defer r.reading.Unlock()
-		r.err = errors.Join(r.err, r.file.Close())
+		for _, p := range r.parts {
+			r.err = errors.Join(r.err, p.Close())
+		}
 	})
 	return r.err
 }
