@@ -129,6 +129,29 @@ func (c *checkpoint) model() (*model, error) {
 	return c.clipModel()
 }
 
+// readTokenizer makes the tokenizer's keys, if it is one for a network that knows so many tokens. The keys list rows
+// tokens, 0 for those that there are. fits, where set, has the last word.
+func (c *checkpoint) readTokenizer(network string, known int64, rows int, fits func(tokenizer.Tokenizer) error) error {
+	tok, err := tokenizer.FromJSON(c.tokenizer)
+	if err != nil {
+		return err
+	}
+	if n := int64(tok.VocabSize()); n > known {
+		return fmt.Errorf("the tokenizer has %d tokens and config.json's %s knows %d: they are of different models", n, network, known)
+	}
+	if fits != nil {
+		if err := fits(tok); err != nil {
+			return err
+		}
+	}
+	special, err := tokenizer.ReadSpecial(c.dir)
+	if err != nil {
+		return err
+	}
+	c.keys, err = tokenizer.GGUFKeys(tok, tokenizer.KeysOptions{Rows: rows, Special: special})
+	return err
+}
+
 // plan matches a checkpoint's tensors with what its configuration asks for. An error names every kind of misfit at once,
 // with the first few tensors of each: one by one would take as many attempts.
 func plan(have []safetensors.Tensor, m *model, files []*outFile) ([]job, error) {

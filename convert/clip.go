@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/bgevl/bgevl/internal/gguf"
-	"github.com/bgevl/bgevl/internal/tokenizer"
 )
 
 // expected is a weight that a checkpoint of some configuration must have.
@@ -67,19 +66,7 @@ func (c *checkpoint) clipModel() (*model, error) {
 	if err := checkPreprocessor(c.preprocessor, config); err != nil {
 		return nil, err
 	}
-	tok, err := tokenizer.FromJSON(c.tokenizer)
-	if err != nil {
-		return nil, err
-	}
-	if n := int64(tok.VocabSize()); n > config.vocab {
-		return nil, fmt.Errorf("the tokenizer has %d tokens and config.json's text tower knows %d: they are of different models",
-			n, config.vocab)
-	}
-	special, err := tokenizer.ReadSpecial(c.dir)
-	if err != nil {
-		return nil, err
-	}
-	if c.keys, err = tokenizer.GGUFKeys(tok, tokenizer.KeysOptions{Special: special}); err != nil {
+	if err := c.readTokenizer("text tower", config.vocab, 0, nil); err != nil {
 		return nil, err
 	}
 	announce := func(w *gguf.Writer, s scheme, name string, prints []string) error {

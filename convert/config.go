@@ -5,20 +5,21 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+
+	"github.com/bgevl/bgevl/internal/modelfile"
 )
 
-// Bounds of what a config.json may claim: those within which package clip opens the file. They are far above every
-// published model, and no product of two of them overflows.
+// Bounds of what a config.json may claim: those within which packages clip and llama open the file.
 const (
-	maxWidth    = 1 << 14 // of embeddings and projections
-	maxFFN      = 1 << 16
-	maxLayers   = 1 << 8
-	maxHeads    = 1 << 8
-	maxVocab    = 1 << 20
-	maxContext  = 1 << 12
-	maxSide     = 1 << 12 // pixels
-	maxPatches  = 1 << 14 // attention's memory grows with its square
-	maxChannels = 3       // RGB is all that internal/pixels makes
+	maxWidth    = modelfile.MaxWidth // of embeddings and projections
+	maxFFN      = modelfile.MaxFFN
+	maxLayers   = modelfile.MaxLayers
+	maxHeads    = modelfile.MaxHeads
+	maxVocab    = modelfile.MaxVocab
+	maxContext  = 1 << 12                // of CLIP's text tower
+	maxSide     = modelfile.MaxImageSize // pixels
+	maxPatches  = modelfile.MaxPatches
+	maxChannels = 3 // RGB is all that internal/pixels makes
 )
 
 // tower is the configuration of one transformer encoder.

@@ -87,10 +87,29 @@ func Run(ctx context.Context, dir, out string, o *Options) (*Result, error) {
 	return r, nil
 }
 
+// CheckOutput fails where Run would fail for out and options alone, whatever the checkpoint: for those who have yet to
+// download one. A projector's file is left out, since only a checkpoint says whether there will be one.
+func CheckOutput(out string, o *Options) error {
+	if o == nil {
+		o = &Options{}
+	}
+	schemes, err := o.schemes()
+	if err == nil {
+		_, err = modelFiles(out, schemes, o)
+	}
+	if err != nil {
+		return fmt.Errorf("convert: %w", err)
+	}
+	return nil
+}
+
 // run is Run with the question for free space open to tests.
 func run(ctx context.Context, dir, out string, o Options, free func(string) (int64, bool)) (*Result, error) {
 	start := time.Now()
-	schemes, err := o.complete(dir)
+	if err := o.complete(dir); err != nil {
+		return nil, err
+	}
+	schemes, err := o.schemes()
 	if err != nil {
 		return nil, err
 	}
@@ -123,10 +142,10 @@ func run(ctx context.Context, dir, out string, o Options, free func(string) (int
 	return r, nil
 }
 
-// complete checks options, fills in what is absent and returns the schemes of Types.
-func (o *Options) complete(dir string) ([]scheme, error) {
+// complete checks options and fills in what is absent.
+func (o *Options) complete(dir string) error {
 	if o.Threads < 0 {
-		return nil, fmt.Errorf("threads: want at least 1, or 0 for one a processor, got %d", o.Threads)
+		return fmt.Errorf("threads: want at least 1, or 0 for one a processor, got %d", o.Threads)
 	}
 	if o.Threads == 0 {
 		o.Threads = runtime.GOMAXPROCS(0)
@@ -134,11 +153,16 @@ func (o *Options) complete(dir string) ([]scheme, error) {
 	if o.Name == "" {
 		full, err := filepath.Abs(dir)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		o.Name = filepath.Base(full)
 	}
 	o.Name = strings.ToValidUTF8(o.Name, "?")
+	return nil
+}
+
+// schemes returns what Types stands for.
+func (o *Options) schemes() ([]scheme, error) {
 	names := o.Types
 	if len(names) == 0 {
 		names = []string{"f16"}
@@ -159,6 +183,25 @@ func (o *Options) complete(dir string) ([]scheme, error) {
 
 // outputs returns the files to make, the model's first, after a look at whether they can be made.
 func outputs(m *model, out string, schemes []scheme, o *Options) ([]*outFile, error) {
+	files, err := modelFiles(out, schemes, o)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(m.parts) <= projectorPart && o.MMProjType != "":
+		return nil, errors.New("a type for the projector was given, and a CLIP checkpoint has none: leave it out")
+	case len(m.parts) <= projectorPart:
+		return files, nil
+	}
+	s, err := o.projectorScheme(schemes)
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(filepath.Dir(out), "mmproj-"+filepath.Base(out))
+	return append(files, newOutFile(path, s, projectorPart)), checkTarget(path, o.Overwrite)
+}
+
+// modelFiles returns the model's own file in each type, after the same look.
+func modelFiles(out string, schemes []scheme, o *Options) ([]*outFile, error) {
 	var files []*outFile
 	extension := filepath.Ext(out)
 	for _, s := range schemes {
@@ -169,23 +212,10 @@ func outputs(m *model, out string, schemes []scheme, o *Options) ([]*outFile, er
 			}
 			path = strings.TrimSuffix(out, extension) + "-" + s.name + extension
 		}
-		files = append(files, newOutFile(path, s, 0))
-	}
-	switch {
-	case len(m.parts) > projectorPart:
-		s, err := o.projectorScheme(schemes)
-		if err != nil {
+		if err := checkTarget(path, o.Overwrite); err != nil {
 			return nil, err
 		}
-		path := filepath.Join(filepath.Dir(out), "mmproj-"+filepath.Base(out))
-		files = append(files, newOutFile(path, s, projectorPart))
-	case o.MMProjType != "":
-		return nil, errors.New("a type for the projector was given, and a CLIP checkpoint has none: leave it out")
-	}
-	for _, f := range files {
-		if err := checkTarget(f.Path, o.Overwrite); err != nil {
-			return nil, err
-		}
+		files = append(files, newOutFile(path, s, modelPart))
 	}
 	return files, nil
 }

@@ -17,10 +17,7 @@ const (
 
 // setCLIP announces the metadata of a CLIP file.
 func setCLIP(w *gguf.Writer, c *clipConfig, src *checkpoint, s scheme, name, fingerprint string) error {
-	w.SetString("general.architecture", "clip")
-	w.SetString("general.name", name)
-	w.SetUint32("general.file_type", s.fileType)
-	w.SetUint32("general.quantization_version", quantizationVersion)
+	setGeneral(w, "clip", name, s)
 	w.SetBool("clip.has_text_encoder", true)
 	w.SetBool("clip.has_vision_encoder", true)
 	w.SetBool("clip.use_gelu", c.text.act == "gelu") // false: quick_gelu, and the two towers have the same
@@ -47,6 +44,14 @@ func setCLIP(w *gguf.Writer, c *clipConfig, src *checkpoint, s scheme, name, fin
 	}
 	setTokenizer(w, src)
 	return nil
+}
+
+// setGeneral announces what GGUF asks of every file.
+func setGeneral(w *gguf.Writer, architecture, name string, s scheme) {
+	w.SetString("general.architecture", architecture)
+	w.SetString("general.name", name)
+	w.SetUint32("general.file_type", s.fileType)
+	w.SetUint32("general.quantization_version", quantizationVersion)
 }
 
 func setTokenizer(w *gguf.Writer, src *checkpoint) {

@@ -54,7 +54,7 @@ func (c *checkpoint) mllmModel() (*model, error) {
 	if err := checkTiles(c.preprocessor, config); err != nil {
 		return nil, err
 	}
-	if err := c.readTokenizer(config); err != nil {
+	if err := c.readTokenizer("language model", config.text.vocab, int(config.text.vocab), config.checkImageToken); err != nil {
 		return nil, err
 	}
 	has := func(name string) bool { _, there := c.weights.Tensor(name); return there }
@@ -83,32 +83,18 @@ func (c *checkpoint) mllmModel() (*model, error) {
 	return m, nil
 }
 
-// readTokenizer makes the tokenizer's keys, if it is one for the model.
-func (c *checkpoint) readTokenizer(config *mllmConfig) error {
-	tok, err := tokenizer.FromJSON(c.tokenizer)
-	if err != nil {
-		return err
-	}
-	rows := config.text.vocab
-	if n := int64(tok.VocabSize()); n > rows {
-		return fmt.Errorf("the tokenizer has %d tokens and config.json's language model knows %d: they are of different models", n,
-			rows)
-	}
+// checkImageToken holds the tokenizer's token for a picture against config.json.
+func (c *mllmConfig) checkImageToken(tok tokenizer.Tokenizer) error {
 	const image = "<image>"
-	if id, there := tok.ID(image); !there || int64(id) != config.imageToken {
+	if id, there := tok.ID(image); !there || int64(id) != c.imageToken {
 		is := "has no such token"
 		if there {
 			is = fmt.Sprintf("has it as %d", id)
 		}
 		return fmt.Errorf("config.json's image_token_index is %d and must be the tokenizer's %s, which %s: they are of different "+
-			"models", config.imageToken, image, is)
+			"models", c.imageToken, image, is)
 	}
-	special, err := tokenizer.ReadSpecial(c.dir)
-	if err != nil {
-		return err
-	}
-	c.keys, err = tokenizer.GGUFKeys(tok, tokenizer.KeysOptions{Rows: int(rows), Special: special})
-	return err
+	return nil
 }
 
 // checkTiles holds a preprocessor_config.json against the vision tower and config.json's grid.

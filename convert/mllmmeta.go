@@ -5,10 +5,7 @@ import "github.com/bgevl/bgevl/internal/gguf"
 // setLanguage announces the metadata of an MLLM's language model.
 func setLanguage(w *gguf.Writer, c *mllmConfig, src *checkpoint, s scheme, name string, prints []string) {
 	t := c.text
-	w.SetString("general.architecture", "llama")
-	w.SetString("general.name", name)
-	w.SetUint32("general.file_type", s.fileType)
-	w.SetUint32("general.quantization_version", quantizationVersion)
+	setGeneral(w, "llama", name, s)
 	w.SetUint32("llama.block_count", uint32(t.layers))
 	w.SetUint32("llama.context_length", uint32(t.context))
 	w.SetUint32("llama.embedding_length", uint32(t.width))
@@ -35,11 +32,8 @@ func setLanguage(w *gguf.Writer, c *mllmConfig, src *checkpoint, s scheme, name 
 
 // setProjector announces the metadata of an MLLM's vision tower and projector.
 func setProjector(w *gguf.Writer, c *mllmConfig, src *checkpoint, s scheme, name string, prints []string) error {
-	w.SetString("general.architecture", "clip")
+	setGeneral(w, "clip", name, s)
 	w.SetString("general.type", "mmproj")
-	w.SetString("general.name", name)
-	w.SetUint32("general.file_type", s.fileType)
-	w.SetUint32("general.quantization_version", quantizationVersion)
 	w.SetBool("clip.has_text_encoder", false)
 	w.SetBool("clip.has_vision_encoder", true)
 	w.SetBool("clip.has_llava_projector", true)

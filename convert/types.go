@@ -217,6 +217,15 @@ type TypeInfo struct {
 	Description   string
 }
 
+// TypeNames returns the names of the types that Run can write, the best first.
+func TypeNames() []string {
+	var names []string
+	for _, s := range schemes() {
+		names = append(names, s.name)
+	}
+	return names
+}
+
 // Types returns the types that Run can write, the best first, for help texts.
 func Types() []TypeInfo {
 	base := baseGeometry().weights()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -41,7 +42,7 @@ func convertCommand(s *streams) command {
 			threadsFlag("quantise"),
 			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
 		},
-		choices: map[string][]string{"type": typeNames(), "mmproj-type": typeNames()},
+		choices: map[string][]string{"type": convert.TypeNames(), "mmproj-type": convert.TypeNames()},
 		examples: []example{
 			{"exact for the published float16 weights", "bgevl convert BGE-VL-base -o base-f16.gguf"},
 			{"half the size, hardly any loss", "bgevl convert BGE-VL-base -o base-q8.gguf --type q8_0"},
@@ -53,19 +54,11 @@ func convertCommand(s *streams) command {
 	}
 }
 
-func typeNames() []string {
-	var names []string
-	for _, t := range convert.Types() {
-		names = append(names, t.Name)
-	}
-	return names
-}
-
 func runConvert(c *cli.Context, s *streams) error {
 	if c.Bool("list-types") {
 		return listTypes(c, s)
 	}
-	out, types := c.String("output"), strings.Split(c.String("type"), ",")
+	out := c.String("output")
 	switch {
 	case c.NArg() == 0:
 		return usagef("no checkpoint: name its folder")
@@ -74,41 +67,60 @@ func runConvert(c *cli.Context, s *streams) error {
 	case out == "":
 		return usagef("no output: give -o FILE")
 	}
-	for _, t := range types {
-		if !known(t, typeNames()) {
-			return usagef("--type %s: no such type (bgevl convert --list-types)", t)
-		}
+	types, err := types(c)
+	if err != nil {
+		return err
 	}
-	if t := c.String("mmproj-type"); t != "" && !known(t, typeNames()) {
+	if t := c.String("mmproj-type"); t != "" && !known(t, convert.TypeNames()) {
 		return usagef("--mmproj-type %s: no such type (bgevl convert --list-types)", t)
 	}
 	threads, err := threads(c)
 	if err != nil {
 		return err
 	}
-	var b *bar
-	result, err := convert.Run(c.Context, c.Args().First(), out, &convert.Options{
+	result, err := convertTo(c.Context, s, c.Args().First(), out, &convert.Options{
 		Types: types, MMProjType: c.String("mmproj-type"), Name: c.String("name"), Threads: threads, Overwrite: c.Bool("force"),
-		Progress: func(p convert.Progress) {
-			if b == nil {
-				b = s.progress("converting", p.Total, true)
-			}
-			b.set(p.Done)
-		},
 	})
-	b.finish()
-	var exists *convert.ExistsError
-	if errors.As(err, &exists) {
-		return fmt.Errorf("convert: %s exists: pass --force to replace it, or choose another name", exists.Path)
-	}
 	if err != nil {
-		return err
+		return replaceable("convert", err)
 	}
 	if c.Bool("json") {
 		return printJSON(s.out, conversion(result))
 	}
 	printConversion(s, result)
 	return nil
+}
+
+// types returns what --type lists.
+func types(c *cli.Context) ([]string, error) {
+	list := strings.Split(c.String("type"), ",")
+	for _, t := range list {
+		if !known(t, convert.TypeNames()) {
+			return nil, usagef("--type %s: no such type (bgevl convert --list-types)", t)
+		}
+	}
+	return list, nil
+}
+
+// convertTo converts a checkpoint's folder and draws how far it is.
+func convertTo(ctx context.Context, s *streams, dir, out string, o *convert.Options) (*convert.Result, error) {
+	var b *bar
+	defer func() { b.finish() }()
+	o.Progress = func(p convert.Progress) {
+		if b == nil {
+			b = s.progress("converting", p.Total, true)
+		}
+		b.set(p.Done)
+	}
+	return convert.Run(ctx, dir, out, o)
+}
+
+// replaceable says of a file that is there how a command's user can have it replaced. Other errors stay as they are.
+func replaceable(command string, err error) error {
+	if exists, ok := errors.AsType[*convert.ExistsError](err); ok {
+		return fmt.Errorf("%s: %s exists: pass --force to replace it, or choose another name", command, exists.Path)
+	}
+	return err
 }
 
 func printConversion(s *streams, r *convert.Result) {

@@ -33,7 +33,7 @@ func hubModel(ctx context.Context, s *streams, name string) (string, error) {
 	if _, _, err := hub.Resolve(model, ""); err != nil {
 		return name, nil // no name of the hub's: opening it says that there is no such file
 	}
-	if typ != "" && !known(typ, typeNames()) {
+	if typ != "" && !known(typ, convert.TypeNames()) {
 		return "", usagef("-m %s: no such type (bgevl convert --list-types)", name)
 	}
 	client, repo, revision, err := openHub(model, "")

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -47,7 +46,7 @@ func pullCommand(s *streams) command {
 			threadsFlag("quantise"),
 			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
 		},
-		choices: map[string][]string{"": shortNames(), "type": typeNames()},
+		choices: map[string][]string{"": shortNames(), "type": convert.TypeNames()},
 		examples: []example{
 			{"download BAAI/BGE-VL-base and make base.gguf of it", "bgevl pull base -o base.gguf"},
 			{"a 7B model as q8_0; its checkpoint takes 15 GB until then", "bgevl pull v1.5-zs -o zs.gguf --type q8_0 --keep-checkpoint=false"},
@@ -77,8 +76,15 @@ func runPull(c *cli.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
-	if err := checkPullOutput(c.String("output"), strings.Split(c.String("type"), ","), c.Bool("force")); err != nil {
+	types, err := types(c)
+	if err != nil {
 		return err
+	}
+	out, how := c.String("output"), &convert.Options{Types: types, Threads: threads, Overwrite: c.Bool("force")}
+	if out != "" { // before a long download
+		if err := convert.CheckOutput(out, how); err != nil {
+			return replaceable("pull", err)
+		}
 	}
 	client, repo, revision, err := openHub(c.Args().First(), c.String("revision"))
 	if err != nil {
@@ -93,11 +99,9 @@ func runPull(c *cli.Context, s *streams) error {
 		s.complain("pull: the hub cannot be reached, this is what the cache has: " + snapshot.Unreachable.Error())
 	}
 	var made *convert.Result
-	if out := c.String("output"); out != "" {
-		if made, err = convertSnapshot(c.Context, s, snapshot, out, &convert.Options{
-			Types: strings.Split(c.String("type"), ","), Threads: threads, Overwrite: c.Bool("force"),
-		}); err != nil {
-			return err
+	if out != "" {
+		if made, err = convertSnapshot(c.Context, s, snapshot, out, how); err != nil {
+			return replaceable("pull", err)
 		}
 		if !c.Bool("keep-checkpoint") {
 			if err := client.Remove(c.Context, snapshot, snapshot.Files); err != nil {
@@ -122,31 +126,6 @@ func checkPullArguments(c *cli.Context) error {
 		return usagef("--keep-checkpoint=false: want -o FILE too, or nothing would be left")
 	case c.String("output") == "" && (c.IsSet("type") || c.Bool("force")):
 		return usagef("--type and --force: want -o FILE too")
-	}
-	for _, t := range strings.Split(c.String("type"), ",") {
-		if !known(t, typeNames()) {
-			return usagef("--type %s: no such type (bgevl convert --list-types)", t)
-		}
-	}
-	return nil
-}
-
-// checkPullOutput finds out before a long download what converting would say after it.
-func checkPullOutput(out string, types []string, force bool) error {
-	if out == "" {
-		return nil
-	}
-	if !isFolder(filepath.Dir(out)) {
-		return fmt.Errorf("pull: write %s: the folder %s does not exist: create it first", out, filepath.Dir(out))
-	}
-	for _, t := range types {
-		name := out
-		if len(types) > 1 {
-			name = strings.TrimSuffix(out, ".gguf") + "-" + strings.ToLower(t) + ".gguf"
-		}
-		if _, err := os.Lstat(name); err == nil && !force {
-			return fmt.Errorf("pull: %s exists: pass --force to replace it, or choose another name", name)
-		}
 	}
 	return nil
 }
@@ -214,21 +193,8 @@ func convertSnapshot(ctx context.Context, s *streams, snapshot *hub.Snapshot, ou
 			return nil, fmt.Errorf("pull: %s is a GGUF file already: leave out -o, and give -m %s", f.Path, snapshot.Path(f))
 		}
 	}
-	var b *bar
-	defer func() { b.finish() }()
 	o.Name = path.Base(snapshot.Repo)
-	o.Progress = func(p convert.Progress) {
-		if b == nil {
-			b = s.progress("converting", p.Total, true)
-		}
-		b.set(p.Done)
-	}
-	result, err := convert.Run(ctx, snapshot.Dir, out, o)
-	var exists *convert.ExistsError
-	if errors.As(err, &exists) {
-		return nil, fmt.Errorf("pull: %s exists: pass --force to replace it, or choose another name: %w", exists.Path, err)
-	}
-	return result, err
+	return convertTo(ctx, s, snapshot.Dir, out, o)
 }
 
 func printPulled(s *streams, snapshot *hub.Snapshot, made *convert.Result, kept bool) {
