@@ -3,6 +3,7 @@ package tests
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"os"
@@ -53,12 +54,20 @@ func pythonCmd(t *testing.T, h *fakehub.Hub, home, revision string, env ...strin
 // pythonPull returns the folder that Python says that the snapshot is in.
 func pythonPull(t *testing.T, h *fakehub.Hub, home, revision string, env ...string) string {
 	t.Helper()
-	cmd := pythonCmd(t, h, home, revision, env...)
+	dir, err := runPython(pythonCmd(t, h, home, revision, env...))
+	require.NoError(t, err)
+	return dir
+}
+
+// runPython is the part of pythonPull that any goroutine may run.
+func runPython(cmd *exec.Cmd) (dir string, err error) {
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
-	require.NoError(t, err, stderr.String())
-	return strings.TrimSpace(string(out))
+	if err != nil {
+		return "", fmt.Errorf("%w: %s", err, stderr.String())
+	}
+	return strings.TrimSpace(string(out)), nil
 }
 
 func goClient(t *testing.T, h *fakehub.Hub, home string) *hub.Client {
@@ -203,13 +212,15 @@ func TestPythonWaits(t *testing.T) {
 	files := bigFiles()
 	h.Commit(hubRepo, "main", files)
 	h.Inject(fakehub.Which{CDN: true}, -1, slowly)
+	client, cmd := goClient(t, h, home), pythonCmd(t, h, home, "main")
 	var wg sync.WaitGroup
-	var goErr error
+	var goErr, pythonErr error
 	var dir string
-	wg.Go(func() { _, goErr = goClient(t, h, home).Pull(context.Background(), hubRepo, "main", nil) })
-	wg.Go(func() { dir = pythonPull(t, h, home, "main") })
+	wg.Go(func() { _, goErr = client.Pull(context.Background(), hubRepo, "main", nil) })
+	wg.Go(func() { dir, pythonErr = runPython(cmd) })
 	wg.Wait()
 	require.NoError(t, goErr)
+	require.NoError(t, pythonErr)
 	begun := 0
 	for _, r := range h.Requests() {
 		if r.CDN && (r.Range == "" || strings.HasPrefix(r.Range, "bytes=0-")) {
