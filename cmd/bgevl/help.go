@@ -43,7 +43,7 @@ func appHelp(cs []command) string {
 	}
 	b.WriteString("\nbgevl COMMAND --help says more, with examples.\n\nOptions:\n")
 	b.WriteString("  -h, --help      show this text\n  -v, --version   print the version\n\n")
-	b.WriteString("Examples:\n  bgevl convert BGE-VL-base -o base.gguf --type f16\n")
+	b.WriteString("Examples:\n  bgevl pull base -o base.gguf\n")
 	b.WriteString("  bgevl score -m base.gguf --image query.png --text \"at night\" *.jpg\n\n")
 	b.WriteString(exitStatus)
 	return template(b.String())
