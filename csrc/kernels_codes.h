@@ -120,11 +120,11 @@ INLINE float encode_block(const float *x, const float most, float *restrict code
 
 static SIMD void encode_row8(const float *x, int64_t n, void *to) {
     int8_t *q = to;
-    float *scale = (float *)(void *)(q + n), *sum32 = scale + n / 32, *sum16 = sum32 + n / 32;
+    const bge_code_floats f = bge_floats_of_codes(to, BGE_X_INT8, n);
     for (int64_t b = 0; b < n / 32; b++) {
         float code[32];
         memset(code, 0, sizeof code);
-        scale[b] = encode_block(x + b * 32, 127, code);
+        const float scale = f.scale[b] = encode_block(x + b * 32, 127, code);
         int32_t sum[2] = {0, 0};
         for (int i = 0; i < 32; i++)
             q[b * 32 + i] = (int8_t)code[i];
@@ -132,19 +132,19 @@ static SIMD void encode_row8(const float *x, int64_t n, void *to) {
             sum[0] += (int32_t)code[i];
             sum[1] += (int32_t)code[16 + i];
         }
-        sum32[b] = scale[b] * (float)(sum[0] + sum[1]);
-        sum16[2 * b] = scale[b] * (float)sum[0];
-        sum16[2 * b + 1] = scale[b] * (float)sum[1];
+        f.sum32[b] = scale * (float)(sum[0] + sum[1]);
+        f.sum16[2 * b] = scale * (float)sum[0];
+        f.sum16[2 * b + 1] = scale * (float)sum[1];
     }
 }
 
 static SIMD void encode_row16(const float *x, int64_t n, void *to) {
     int16_t *q = to;
-    float *scale = (float *)(void *)(q + n);
+    const bge_code_floats f = bge_floats_of_codes(to, BGE_X_INT16, n);
     for (int64_t b = 0; b < n / 32; b++) {
         float code[32];
         memset(code, 0, sizeof code);
-        scale[b] = encode_block(x + b * 32, 32767, code);
+        f.scale[b] = encode_block(x + b * 32, 32767, code);
         for (int i = 0; i < 32; i++)
             q[b * 32 + i] = (int16_t)code[i];
     }

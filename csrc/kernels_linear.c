@@ -53,6 +53,10 @@ typedef struct segment {
     bge_code_type codes; // how codes are made of it, where kind is one of codes
 } segment;
 
+static int reads_codes(const segment *s) {
+    return bge_x_of(s->kind) != BGE_X_FLOAT;
+}
+
 static int64_t tiles_of(int64_t rows, int64_t mr) {
     return bge_ceil_div(rows, mr);
 }
@@ -127,13 +131,13 @@ static void unpack(const plan *p, const segment *s, const buffers *b, int64_t fi
 // The codes of this block's rows from term l on.
 static void encoded(const plan *p, const segment *s, int64_t l, bge_tile *t) {
     const int32_t as = bge_x_of(s->kind);
-    const int64_t n_in = p->a->n_in, size = as == BGE_X_INT8 ? 1 : 2;
+    const int64_t n_in = p->a->n_in;
     t->a_row = bge_codes_bytes(as, n_in);
     const char *row = (const char *)p->a->codes[as] + s->row * t->a_row;
-    const float *scales = (const float *)(const void *)(row + n_in * size);
-    t->a = row + l * size;
-    t->a_scale = scales + l / 32;
-    t->a_sum = s->codes.block == 32 ? scales + n_in / 32 + l / 32 : scales + n_in / 32 * 2 + l / 16;
+    const bge_code_floats f = bge_floats_of_codes(row, as, n_in);
+    t->a = row + l * (as == BGE_X_INT8 ? 1 : 2);
+    t->a_scale = f.scale + l / 32;
+    t->a_sum = s->codes.block == 32 ? f.sum32 + l / 32 : f.sum16 + l / 16;
 }
 
 // The n terms from l on of one panel's weights, as the product reads them.
@@ -230,7 +234,7 @@ static void stream(const plan *p, const segment *s, const buffers *b) {
 // One panel times all rows, for the terms l .. l+n-1.
 static void panel_rows(const plan *p, const segment *s, bge_tile t, int64_t panel, int last) {
     const bge_gemm *gemm = p->simd->gemm[s->kind]->one;
-    const int codes = s->kind >= BGE_B_U4;
+    const int codes = reads_codes(s);
     const int64_t mr = codes ? p->simd->code_mr : p->simd->mr;
     const int64_t step = mr * t.a_row * (codes ? 1 : s->kind == BGE_B_DOT ? 2 : 4); // bytes
     for (int64_t i = 0; i < s->rows; i += mr) {
@@ -252,7 +256,7 @@ static void blocked(const plan *p, const segment *s, const buffers *b) {
     for (int64_t l = 0; l < n_in; l += p->slice) {
         const int64_t n = bge_min(p->slice, n_in - l);
         bge_tile t = {.n = n, .a_col = 1, .b_step = width, .c_row = width, .add = l > 0};
-        const int codes = s->kind >= BGE_B_U4;
+        const int codes = reads_codes(s);
         if (codes)
             encoded(p, s, l, &t);
         else

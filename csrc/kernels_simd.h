@@ -103,6 +103,16 @@ static inline int32_t bge_x_of(int32_t b) {
     return b >= BGE_B_S16 ? BGE_X_INT16 : b >= BGE_B_U4 ? BGE_X_INT8 : BGE_X_FLOAT;
 }
 
+// The floats of a row of codes, behind the codes themselves; bge_codes_bytes says what they are.
+typedef struct bge_code_floats {
+    float *scale, *sum32, *sum16; // [n / 32], [n / 32], [n / 16]; BGE_X_INT16 has scales alone
+} bge_code_floats;
+
+static inline bge_code_floats bge_floats_of_codes(const void *row, int32_t as, int64_t n) {
+    float *scale = (float *)((uintptr_t)row + (uintptr_t)n * (as == BGE_X_INT8 ? 1 : 2));
+    return (bge_code_floats){scale, scale + n / 32, scale + n / 32 * 2};
+}
+
 // The drivers, for the tables of the fast instruction sets.
 void bge_simd_linear(const bge_kernels *k, bge_linear_args *a, void *scratch, int32_t ith, int32_t nth);
 int64_t bge_simd_linear_scratch(const bge_kernels *k, const bge_linear_args *a);
