@@ -28,10 +28,12 @@ type checkpoint struct {
 	tokenizer    []byte          // the text of tokenizer.json, made from older files if need be
 	keys         []tokenizer.Key // the same in GGUF's own keys, for other programs
 	weights      *safetensors.Checkpoint
+	scale        *scale // nil where there is none
 }
 
-// openCheckpoint reads a folder. An error names what is missing and where to get it.
-func openCheckpoint(dir string) (*checkpoint, error) {
+// openCheckpoint reads a folder, and of streams what stands in front of their tensors. An error names what is missing and
+// where to get it.
+func openCheckpoint(dir string, streams map[string]Stream) (*checkpoint, error) {
 	if err := checkFolder(dir); err != nil {
 		return nil, err
 	}
@@ -53,10 +55,12 @@ func openCheckpoint(dir string) (*checkpoint, error) {
 	if c.tokenizer, err = tokenizer.CheckpointJSON(dir); err != nil {
 		return nil, fmt.Errorf("%w; download the whole checkpoint", err)
 	}
-	if err := checkWeightFiles(dir); err != nil {
-		return nil, err
+	if len(streams) == 0 {
+		if err := checkWeightFiles(dir); err != nil {
+			return nil, err
+		}
 	}
-	c.weights, err = safetensors.OpenCheckpoint(dir)
+	c.weights, err = safetensors.StreamCheckpoint(dir, streams)
 	return c, err
 }
 
@@ -154,12 +158,12 @@ func (c *checkpoint) readTokenizer(network string, known int64, rows int, fits f
 
 // plan matches a checkpoint's tensors with what its configuration asks for. An error names every kind of misfit at once,
 // with the first few tensors of each: one by one would take as many attempts.
-func plan(have []safetensors.Tensor, m *model, files []*outFile) ([]job, error) {
+func plan(have []safetensors.Tensor, m *model, files []*outFile) ([]*job, error) {
 	byName := make(map[string]safetensors.Tensor, len(have))
 	for _, t := range have {
 		byName[t.Name] = t
 	}
-	var jobs []job
+	var jobs []*job
 	var faults faultList
 	for i, p := range m.parts {
 		for _, e := range p.weights {
@@ -178,7 +182,7 @@ func plan(have []safetensors.Tensor, m *model, files []*outFile) ([]job, error) 
 				faults.add("has the wrong element type", fmt.Sprintf("%s: %v", e.hub, err))
 				continue
 			}
-			j := job{expected: e, part: i, source: t, from: from}
+			j := &job{expected: e, part: i, from: from}
 			j.aim(files)
 			jobs = append(jobs, j)
 		}
@@ -203,7 +207,8 @@ func (j *job) aim(files []*outFile) {
 			at = len(j.types)
 			j.types = append(j.types, typ)
 		}
-		j.targets = append(j.targets, target{f, at})
+		t := &target{job: j, file: f, made: at}
+		j.targets, f.targets = append(j.targets, t), append(f.targets, t)
 		f.count(j.expected, typ, wanted)
 	}
 }
@@ -216,31 +221,37 @@ func (f *outFile) count(e expected, typ, wanted gguf.Type) {
 	}
 }
 
-// readLogitScale returns the value of logit_scale, if the checkpoint has it.
-func (c *checkpoint) readLogitScale() (value float32, there bool, err error) {
-	t, there := c.weights.Tensor(logitScale)
+// scale is a logit_scale, whose bytes come when the weights are read; until then it is 0.
+type scale struct {
+	from gguf.Type
+	raw  []byte
+}
+
+// findScale returns logit_scale if the weights have it, or nil.
+func findScale(weights *safetensors.Checkpoint) (*scale, error) {
+	t, there := weights.Tensor(logitScale)
 	if !there {
-		return 0, false, nil
+		return nil, nil
 	}
 	from, err := elementType(t.DType)
 	if err != nil {
-		return 0, true, fmt.Errorf("tensor %s: %w", logitScale, err)
+		return nil, fmt.Errorf("tensor %s: %w", logitScale, err)
 	}
 	if t.Elements() != 1 {
-		return 0, true, fmt.Errorf("tensor %s: want one number, got shape %v", logitScale, t.Shape)
+		return nil, fmt.Errorf("tensor %s: want one number, got shape %v", logitScale, t.Shape)
 	}
-	raw := make([]byte, from.TypeSize())
-	if _, err := io.ReadFull(c.weights.Reader(t), raw); err != nil {
-		return 0, true, fmt.Errorf("tensor %s: read: %w", logitScale, err)
-	}
+	return &scale{from, make([]byte, t.Size)}, nil
+}
+
+func (s *scale) value() (float32, error) {
 	var v [1]float32
-	if err := csrc.Dequantize(uint32(from), raw, v[:]); err != nil {
-		return 0, true, fmt.Errorf("tensor %s: %w", logitScale, err)
+	if err := csrc.Dequantize(uint32(s.from), s.raw, v[:]); err != nil {
+		return 0, fmt.Errorf("tensor %s: %w", logitScale, err)
 	}
-	if nonFinite(from, raw) >= 0 {
-		return 0, true, fmt.Errorf("tensor %s is %v: the checkpoint is damaged, or training it failed", logitScale, v[0])
+	if nonFinite(s.from, s.raw) >= 0 {
+		return 0, fmt.Errorf("tensor %s is %v: the checkpoint is damaged, or training it failed", logitScale, v[0])
 	}
-	return v[0], true, nil
+	return v[0], nil
 }
 
 // faultList collects tensors by what is wrong with them.

@@ -69,6 +69,9 @@ func (c *checkpoint) clipModel() (*model, error) {
 	if err := c.readTokenizer("text tower", config.vocab, 0, nil); err != nil {
 		return nil, err
 	}
+	if c.scale, err = findScale(c.weights); err != nil {
+		return nil, err
+	}
 	announce := func(w *gguf.Writer, s scheme, name string, prints []string) error {
 		return setCLIP(w, config, c, s, name, prints[modelPart])
 	}

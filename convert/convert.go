@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/bgevl/bgevl/internal/diskspace"
+	"github.com/bgevl/bgevl/internal/safetensors"
 )
 
 // Options says how to convert. The zero value makes f16 with all processors.
@@ -27,9 +28,17 @@ type Options struct {
 	Threads   int    // that quantise; 0 is one a processor
 	Overwrite bool   // replace files that are there
 
+	// Streams are weights that the folder lacks, by the name of their file, model.safetensors or one of the shards that an
+	// index in the folder names. Run reads each to its end, one after another, and closes all before it returns.
+	Streams map[string]Stream
+
 	// Progress, where set, is called on one goroutine after each piece that was written.
 	Progress func(Progress)
 }
+
+// A Stream is a safetensors file whose bytes come once, in order, as a download's do. An error in place of io.EOF says that
+// they were not the right ones, and fails the conversion.
+type Stream = safetensors.Stream
 
 // Progress says how far Run has come.
 type Progress struct {
@@ -80,6 +89,11 @@ func Run(ctx context.Context, dir, out string, o *Options) (*Result, error) {
 	if o == nil {
 		o = &Options{}
 	}
+	defer func() {
+		for _, s := range o.Streams {
+			_ = s.Close() // what it had to say was said by Read
+		}
+	}()
 	r, err := run(ctx, dir, out, *o, diskspace.Free)
 	if err != nil {
 		return nil, fmt.Errorf("convert: %w", err)
@@ -113,7 +127,7 @@ func run(ctx context.Context, dir, out string, o Options, free func(string) (int
 	if err != nil {
 		return nil, err
 	}
-	src, err := openCheckpoint(dir)
+	src, err := openCheckpoint(dir, o.Streams)
 	if err != nil {
 		return nil, err
 	}

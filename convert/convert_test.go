@@ -2,6 +2,7 @@ package convert_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"math"
 	"os"
@@ -264,6 +265,23 @@ func TestSameWeightsSameFile(t *testing.T) {
 	edit(t, first, one16("text_projection.weight", 1, 0x3c00))
 	_, rd := toGGUF(t, first, &convert.Options{Types: []string{"f32"}})
 	require.NotEqual(t, ra.Fingerprint, rd.Fingerprint)
+}
+
+// The fingerprint, computed here from the checkpoint alone: of every weight its GGUF name, type, shape and digest, in the
+// order of the file.
+func TestFingerprint(t *testing.T) {
+	dir := newCheckpoint(t, small())
+	f, r := toGGUF(t, dir, &convert.Options{Types: []string{"q8_0"}})
+	lines := map[string]string{}
+	for _, x := range readTensors(t, dir) {
+		name := ggufName(x.name)
+		lines[name] = fmt.Sprintf("%s f16 %v %x\n", name, x.shape, sha256.Sum256(x.data))
+	}
+	var text strings.Builder
+	for _, x := range f.Tensors() {
+		text.WriteString(lines[x.Name])
+	}
+	require.Equal(t, fmt.Sprintf("%x", sha256.Sum256([]byte(text.String()))), r.Fingerprint)
 }
 
 // one16 returns an edit that sets a 16-bit element.

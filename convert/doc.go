@@ -8,8 +8,9 @@
 // model, and mmproj-NAME.gguf with the layers of the vision tower that run and the projector. Each states the fingerprint
 // of its weights, and the language model that of its projector, so that the two find each other.
 //
-// Weights are streamed and quantised by ggml's own functions in pieces, so that memory doesn't grow with the model, and
-// each is read once for all types that are asked for.
+// Weights are streamed and quantised by ggml's own functions in pieces, so that memory doesn't grow with the model. Each
+// is read once for all types that are asked for, and in the order of the checkpoint's files, so that they need not lie on
+// the disk: a download serves as well ([Options].Streams).
 //
 // # What is checked
 //

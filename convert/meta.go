@@ -37,10 +37,12 @@ func setCLIP(w *gguf.Writer, c *clipConfig, src *checkpoint, s scheme, name, fin
 	w.SetString("bgevl.preprocessor_config", string(src.preprocessor))
 	w.SetString("bgevl.source_config", string(src.config))
 	w.SetString("bgevl.fingerprint", fingerprint)
-	if scale, there, err := src.readLogitScale(); err != nil {
-		return err
-	} else if there {
-		w.SetFloat32("bgevl.logit_scale", scale)
+	if src.scale != nil {
+		v, err := src.scale.value()
+		if err != nil {
+			return err
+		}
+		w.SetFloat32("bgevl.logit_scale", v)
 	}
 	setTokenizer(w, src)
 	return nil

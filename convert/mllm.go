@@ -2,12 +2,10 @@ package convert
 
 import (
 	"fmt"
-	"io"
 	"slices"
 
 	"github.com/bgevl/bgevl/internal/gguf"
 	"github.com/bgevl/bgevl/internal/pixels"
-	"github.com/bgevl/bgevl/internal/safetensors"
 	"github.com/bgevl/bgevl/internal/tokenizer"
 )
 
@@ -176,44 +174,10 @@ func (c *mllmConfig) unused(n naming) []expected {
 	return norm(list, n.vision+"post_layernorm", "v.post_ln", c.vision.width, 0, 0)
 }
 
-// reader returns the bytes of a tensor, in the order in which they are written.
-func (c *checkpoint) reader(j *job) io.Reader {
-	r := c.weights.Reader(j.source)
-	if j.heads == 0 {
-		return r
-	}
-	return pairedRows(r, j.source, j.heads, j.row()*j.from.TypeSize())
-}
-
-// rotaryRows reads a query or key projection with its rows in another order. Rotary positions turn pairs of a head's
-// elements: transformers pairs the first of its first half with the first of its second half, and so on, where llama.cpp's
-// files, and the kernels here, have the pairs side by side.
-type rotaryRows struct {
-	from      io.ReaderAt
-	row       int64 // bytes of one
-	head      int64 // rows of one
-	next, end int64 // bytes
-}
-
-func pairedRows(from io.ReaderAt, t safetensors.Tensor, heads, row int64) *rotaryRows {
-	return &rotaryRows{from: from, row: row, head: t.Shape[0] / heads, end: t.Shape[0] * row}
-}
-
-// Read reads from one row at most.
-func (r *rotaryRows) Read(b []byte) (int, error) {
-	if r.next == r.end {
-		return 0, io.EOF
-	}
-	row, within := r.next/r.row, r.next%r.row
-	i := row % r.head
-	source := row - i + i%2*(r.head/2) + i/2
-	want := min(int64(len(b)), r.row-within)
-	n, err := r.from.ReadAt(b[:want], source*r.row+within)
-	r.next += int64(n)
-	if int64(n) == want {
-		err = nil
-	} else if err == io.EOF {
-		err = io.ErrUnexpectedEOF
-	}
-	return n, err
+// pairedRow returns where a row of a query or key projection goes, whose heads have so many rows each. Rotary positions
+// turn pairs of a head's elements: transformers pairs the first of its first half with the first of its second half, and so
+// on, where llama.cpp's files, and the kernels here, have the pairs side by side.
+func pairedRow(row, head int64) int64 {
+	half, i := row%head/(head/2), row%(head/2)
+	return row - row%head + 2*i + half
 }

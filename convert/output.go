@@ -1,10 +1,8 @@
 package convert
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,16 +11,13 @@ import (
 	"github.com/bgevl/bgevl/internal/atomicfile"
 )
 
-// output is a file under way, with the places in its header that are filled in last.
+// output is a file under way.
 type output struct {
 	target    string
 	overwrite bool
 	file      *atomicfile.File
 	made      os.FileInfo // the finished file, once it is complete
 	old       string      // another name of the file that was replaced, kept until all of a conversion's files are in place
-
-	header  *bytes.Buffer // non-nil while the header is being written
-	offsets []int64       // where each fingerprint stands; -1 where it isn't in this file
 }
 
 // checkTarget returns an error unless a file can be made at a path. It changes nothing.
@@ -98,42 +93,10 @@ func createOutput(target string, overwrite bool) (*output, error) {
 	return &output{target: target, overwrite: overwrite, file: file}, nil
 }
 
-// Write implements io.Writer for the gguf.Writer.
-func (o *output) Write(b []byte) (int, error) {
-	if o.header != nil {
-		return o.header.Write(b)
-	}
-	return o.file.Write(b)
-}
-
-// writeHeader writes what fill writes, and remembers where the placeholders stand in it: each once or not at all.
-func (o *output) writeHeader(fill func() error, placeholders []string) error {
-	o.header = new(bytes.Buffer)
-	err := fill()
-	text := o.header.Bytes()
-	o.header = nil
-	if err != nil {
+// complete puts all of the file on the disk, as far as that can fail. What was not written of its size is zeros.
+func (o *output) complete(size int64) error {
+	if err := o.file.Truncate(size); err != nil {
 		return err
-	}
-	for _, p := range placeholders {
-		if bytes.Count(text, []byte(p)) > 1 {
-			return errors.New("internal fault: the place of a fingerprint was found twice in the header")
-		}
-		o.offsets = append(o.offsets, int64(bytes.Index(text, []byte(p))))
-	}
-	_, err = o.file.Write(text)
-	return err
-}
-
-// complete puts the fingerprints in their places and all of the file on the disk, as far as that can fail.
-func (o *output) complete(fingerprints []string) error {
-	for i, at := range o.offsets {
-		if at < 0 {
-			continue
-		}
-		if _, err := o.file.WriteAt([]byte(fingerprints[i]), at); err != nil {
-			return err
-		}
 	}
 	if err := o.file.Sync(); err != nil {
 		return err
@@ -194,5 +157,3 @@ func (o *output) settle() {
 
 // discard removes the temporary file, if it is still there.
 func (o *output) discard() { _ = o.file.Discard() } // nothing of it is kept
-
-var _ io.Writer = (*output)(nil)

@@ -7,8 +7,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bgevl/bgevl/internal/diskspace"
-	"github.com/bgevl/bgevl/internal/gguf"
 	"github.com/bgevl/bgevl/internal/randmodel"
 )
 
@@ -68,25 +66,4 @@ func TestLeftovers(t *testing.T) {
 	left, err := os.ReadDir(filepath.Dir(target))
 	require.NoError(t, err)
 	require.Empty(t, left)
-}
-
-// The fingerprint is put into the header once it is known, and only there: names that look like it stay.
-func TestFingerprintInHeader(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "checkpoint")
-	require.NoError(t, randmodel.CLIP(dir, randmodel.Spec{}))
-	out := filepath.Join(t.TempDir(), "model.gguf")
-	name := newPlaceholder()
-	require.Len(t, name, len(newFingerprint().hex()))
-	require.NotEqual(t, name, newPlaceholder())
-	r, err := run(t.Context(), dir, out, Options{Name: name}, diskspace.Free)
-	require.NoError(t, err)
-	f, err := gguf.Open(out)
-	require.NoError(t, err)
-	defer f.Close()
-	got, err := f.String("bgevl.fingerprint")
-	require.NoError(t, err)
-	require.Equal(t, r.Files[0].Fingerprint, got)
-	got, err = f.String("general.name")
-	require.NoError(t, err)
-	require.Equal(t, name, got)
 }

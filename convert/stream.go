@@ -1,13 +1,13 @@
 package convert
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"math"
 
@@ -32,17 +32,30 @@ const (
 type job struct {
 	expected
 	part    int
-	source  safetensors.Tensor
 	from    gguf.Type   // the source's element type
 	types   []gguf.Type // what is made of it, each once
-	targets []target
+	targets []*target
+	sum     []byte // SHA-256 of the source's bytes, once they have been read
 }
 
-// target is a file that a tensor goes to.
-type target struct {
-	file *outFile
-	typ  int // index into the job's types
+// place returns where in the written tensor an element of the source goes, and how many follow it there.
+func (j *job) place(element int64) (at, run int64) {
+	if j.heads == 0 {
+		return element, j.elements() - element
+	}
+	row, within := element/j.row(), element%j.row()
+	return pairedRow(row, j.shape[0]/j.heads)*j.row() + within, j.row() - within
 }
+
+// target is a tensor's place in a file.
+type target struct {
+	job  *job
+	file *outFile
+	made int   // index into the job's types
+	at   int64 // in the file
+}
+
+func (t *target) typ() gguf.Type { return t.job.types[t.made] }
 
 // slot is a chunk on its way from the checkpoint to the files. Slots are used again, so that memory stays bounded.
 type slot struct {
@@ -55,120 +68,163 @@ type slot struct {
 	done  chan error
 }
 
-// stream writes all jobs, in order. read is called by one goroutine, for the bytes of each tensor in turn.
+// stream writes all jobs. The checkpoint's files are read one after another from their beginning to their end, each byte
+// once, so that they may as well come from a network.
 type stream struct {
-	jobs     []job
-	read     func(*job) io.Reader
+	src      *checkpoint
+	jobs     []*job
 	threads  int
 	progress func(Progress)
-	prints   []*fingerprint // of each part
 }
 
-// run reads chunks in order on one goroutine, converts them on several, and writes them in order on another.
+// queues are the ways of slots: free, then at work and in order until written, and free again.
+type queues struct{ free, work, order chan *slot }
+
+// run reads chunks on one goroutine, converts them on several, and writes them in the order of reading on another.
 func (s *stream) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	slots := s.slots()
-	free, work, order := make(chan *slot, slots), make(chan *slot, slots), make(chan *slot, slots)
+	q := &queues{make(chan *slot, slots), make(chan *slot, slots), make(chan *slot, slots)}
 	for range slots {
-		free <- &slot{done: make(chan error, 1)}
+		q.free <- &slot{done: make(chan error, 1)}
 	}
 	group.Go(func() error {
-		defer close(work)
-		defer close(order)
-		return s.readAll(ctx, free, work, order)
+		defer close(q.work)
+		defer close(q.order)
+		return s.readAll(ctx, q)
 	})
 	for range min(s.threads, slots) {
 		group.Go(func() error {
-			for one := range work {
+			for one := range q.work {
 				one.done <- one.convert()
 			}
 			return nil
 		})
 	}
-	group.Go(func() error { return s.writeAll(ctx, order, free) })
+	group.Go(func() error { return s.writeAll(ctx, q) })
 	return group.Wait()
 }
 
 // slots returns how many chunks may be under way: as many as keep all threads busy, within bounds.
 func (s *stream) slots() int {
 	most := 0 // types that one tensor is made into
-	for i := range s.jobs {
-		most = max(most, len(s.jobs[i].types))
+	for _, j := range s.jobs {
+		most = max(most, len(j.types))
 	}
 	const widest = 4 // bytes that an element takes at most, in any of a slot's buffers
 	return min(2*s.threads+2, maxSlots, max(2, maxBuffers/(chunkElements*widest*(2+most))))
 }
 
-func (s *stream) readAll(ctx context.Context, free <-chan *slot, work, order chan<- *slot) error {
-	for i := range s.jobs {
-		j := &s.jobs[i]
-		r, print := s.read(j), s.prints[j.part]
-		print.begin(j)
-		for first := int64(0); first < j.elements(); first += chunkElements {
-			var one *slot
-			select {
-			case one = <-free:
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-			one.job, one.first = j, first
-			one.raw = sized(one.raw, min(chunkElements, j.elements()-first)*j.from.TypeSize())
-			if _, err := io.ReadFull(r, one.raw); err != nil {
-				return fmt.Errorf("tensor %s: read: %w", j.hub, err)
-			}
-			print.add(one.raw)
-			// Neither can block: there are no more slots than either has room for.
-			work <- one
-			order <- one
+func (s *stream) readAll(ctx context.Context, q *queues) error {
+	// A read that waits for a network ends when nobody needs it any more.
+	defer context.AfterFunc(ctx, func() { _ = s.src.weights.Close() })()
+	jobs := make(map[string]*job, len(s.jobs))
+	for _, j := range s.jobs {
+		jobs[j.hub] = j
+	}
+	for _, f := range s.src.weights.Files() {
+		if err := s.readFile(ctx, f, jobs, q); err != nil {
+			return cmp.Or(ctx.Err(), err)
 		}
 	}
 	return nil
 }
 
-func (s *stream) writeAll(ctx context.Context, order <-chan *slot, free chan<- *slot) error {
-	var writers []io.Writer // to each of the tensor's targets
-	var done, total int64
-	for i := range s.jobs {
-		total += s.jobs[i].elements() * s.jobs[i].from.TypeSize()
+func (s *stream) readFile(ctx context.Context, f *safetensors.File, jobs map[string]*job, q *queues) error {
+	r := f.Data()
+	for _, t := range f.Tensors() {
+		var err error
+		switch j := jobs[t.Name]; {
+		case j != nil:
+			err = s.readTensor(ctx, r, j, q)
+		case t.Name == logitScale && s.src.scale != nil:
+			_, err = io.ReadFull(r, s.src.scale.raw)
+		default:
+			err = skip(r, t.Size)
+		}
+		if err != nil {
+			return fmt.Errorf("tensor %s: read: %w", t.Name, err)
+		}
 	}
-	for one := range order {
+	// A download has its digest checked at its end.
+	_, err := io.Copy(io.Discard, r)
+	return err
+}
+
+func (s *stream) readTensor(ctx context.Context, r io.Reader, j *job, q *queues) error {
+	sum := sha256.New()
+	for first := int64(0); first < j.elements(); first += chunkElements {
+		var one *slot
+		select {
+		case one = <-q.free:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		one.job, one.first = j, first
+		one.raw = sized(one.raw, min(chunkElements, j.elements()-first)*j.from.TypeSize())
+		if _, err := io.ReadFull(r, one.raw); err != nil {
+			return err
+		}
+		_, _ = sum.Write(one.raw) // a hash never fails
+		// Neither can block: there are no more slots than either has room for.
+		q.work <- one
+		q.order <- one
+	}
+	j.sum = sum.Sum(nil)
+	return nil
+}
+
+// skip passes over bytes, without reading them where that is possible.
+func skip(r io.Reader, n int64) error {
+	if s, ok := r.(io.Seeker); ok {
+		_, err := s.Seek(n, io.SeekCurrent)
+		return err
+	}
+	_, err := io.CopyN(io.Discard, r, n)
+	return err
+}
+
+func (s *stream) writeAll(ctx context.Context, q *queues) error {
+	var done, total int64
+	for _, j := range s.jobs {
+		total += j.elements() * j.from.TypeSize()
+	}
+	for one := range q.order {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		if err := <-one.done; err != nil {
 			return fmt.Errorf("tensor %s: %w", one.job.hub, err)
 		}
-		var err error
-		if writers, err = one.write(writers); err != nil {
-			return err
+		for _, t := range one.job.targets {
+			if err := one.write(t); err != nil {
+				return fmt.Errorf("write %s: %w", t.file.Path, err)
+			}
 		}
 		done += int64(len(one.raw))
 		if s.progress != nil {
 			s.progress(Progress{Tensor: one.job.name, Done: done, Total: total})
 		}
-		free <- one
+		q.free <- one
 	}
 	return nil
 }
 
-// write writes the chunk to all files. The writers are those of the tensor's chunk before, if there was one.
-func (s *slot) write(writers []io.Writer) ([]io.Writer, error) {
-	if s.first == 0 {
-		writers = writers[:0]
-		for _, to := range s.job.targets {
-			w, err := to.file.sink.WriteTensor(s.job.name)
-			if err != nil {
-				return nil, err
-			}
-			writers = append(writers, w)
+// write puts the chunk to its place in a file, row by row where rows are put in another order: blocks of all types end
+// where rows do.
+func (s *slot) write(t *target) error {
+	typ, out := t.typ(), s.outs[t.made]
+	bytes := func(elements int64) int64 { return elements / typ.BlockSize() * typ.TypeSize() }
+	n := int64(len(s.raw)) / s.job.from.TypeSize()
+	for done := int64(0); done < n; {
+		at, run := s.job.place(s.first + done)
+		run = min(run, n-done)
+		if _, err := t.file.output.file.WriteAt(out[bytes(done):bytes(done+run)], t.at+bytes(at)); err != nil {
+			return err
 		}
+		done += run
 	}
-	for i, to := range s.job.targets {
-		if _, err := writers[i].Write(s.outs[to.typ]); err != nil {
-			return nil, err
-		}
-	}
-	return writers, nil
+	return nil
 }
 
 // sized returns a slice of n elements, b itself if that has room.
@@ -258,21 +314,19 @@ func pastLimit(x []float32, limit float32) int {
 	return -1
 }
 
-// fingerprint identifies the weights of a part of a checkpoint: a SHA-256 over each weight's GGUF name, element type,
-// shape and bytes, in the order of the GGUF file (that of rows too). It is computed while the weights stream past, so that
-// nothing is read twice; it doesn't depend on how the checkpoint is sharded or names its weights, on tensors that aren't
-// converted, or on the type that is written.
-type fingerprint struct{ sum hash.Hash }
-
-func newFingerprint() *fingerprint { return &fingerprint{sha256.New()} }
-
-func (f *fingerprint) begin(j *job) {
-	_, _ = fmt.Fprintf(f.sum, "%s %s %v\n", j.name, j.from, j.shape) // a hash never fails
+// fingerprint identifies the weights of a part of a checkpoint: a SHA-256 over a line for each weight, in the order of the
+// GGUF file, with its GGUF name, element type, shape and the SHA-256 of its bytes. Those are computed while the weights
+// stream past, so that nothing is read twice; it doesn't depend on how the checkpoint is sharded or names its weights, on
+// the order in which they come, on tensors that aren't converted, or on the type that is written.
+func fingerprint(jobs []*job, part int) string {
+	all := sha256.New()
+	for _, j := range jobs {
+		if j.part == part {
+			_, _ = fmt.Fprintf(all, "%s %s %v %x\n", j.name, j.from, j.shape, j.sum) // a hash never fails
+		}
+	}
+	return hex.EncodeToString(all.Sum(nil))
 }
-
-func (f *fingerprint) add(raw []byte) { _, _ = f.sum.Write(raw) }
-
-func (f *fingerprint) hex() string { return hex.EncodeToString(f.sum.Sum(nil)) }
 
 // elementType returns the GGUF type of a source's elements.
 func elementType(d safetensors.DType) (gguf.Type, error) {

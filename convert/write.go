@@ -2,12 +2,13 @@ package convert
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/bgevl/bgevl/internal/gguf"
 )
@@ -35,27 +36,26 @@ const (
 // outFile is one of the files under way.
 type outFile struct {
 	File
-	part   int
-	scheme scheme
-	sink   *gguf.Writer
-	late   *lateWriter
-	output *output // nil until it is made
+	part    int
+	scheme  scheme
+	targets []*target // in the order of the file
+	output  *output   // nil until it is made
 }
 
 func newOutFile(path string, s scheme, part int) *outFile {
-	late := &lateWriter{}
 	return &outFile{
 		File: File{Path: path, Projector: part == projectorPart, Type: s.name, Types: map[string]int{}},
-		part: part, scheme: s, sink: gguf.NewWriter(late), late: late,
+		part: part, scheme: s,
 	}
 }
 
-// conversion makes the files of a model.
+// conversion makes the files of a model. Tensor data is written as the checkpoint's files have it, each tensor to its
+// place; headers come last, as what stands in them of the weights is known only then.
 type conversion struct {
 	src     *checkpoint
 	model   *model
 	files   []*outFile
-	jobs    []job
+	jobs    []*job // in the order of the files
 	options Options
 }
 
@@ -63,79 +63,88 @@ func (c *conversion) run(ctx context.Context, free func(string) (int64, bool)) e
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	// Fingerprints are known when the weights have been read; until then something else of their size stands for them.
-	var places []string
-	var prints []*fingerprint
-	for range c.model.parts {
-		places, prints = append(places, newPlaceholder()), append(prints, newFingerprint())
-	}
-	if err := c.announce(places, free); err != nil {
+	if err := c.layOut(free); err != nil {
 		return err
 	}
 	defer c.discard()
-	if err := c.create(places); err != nil {
-		return err
-	}
-	s := &stream{jobs: c.jobs, read: c.src.reader, threads: c.options.Threads, progress: c.options.Progress, prints: prints}
-	if err := s.run(ctx); err != nil {
-		return fmt.Errorf("%s: %w", c.src.dir, err)
-	}
-	var sums []string
-	for _, p := range prints {
-		sums = append(sums, p.hex())
-	}
-	return c.finish(sums)
-}
-
-// announce tells the writers what they will write, which tells how large the files will be.
-func (c *conversion) announce(places []string, free func(string) (int64, bool)) error {
-	for _, f := range c.files {
-		if err := c.model.parts[f.part].announce(f.sink, f.scheme, c.options.Name, places); err != nil {
-			return err
-		}
-	}
-	for i := range c.jobs {
-		j := &c.jobs[i]
-		for _, to := range j.targets {
-			if err := to.file.sink.AddTensor(j.name, j.types[to.typ], j.dims()); err != nil {
-				return err
-			}
-		}
-	}
-	var sizes []int64
-	for _, f := range c.files {
-		f.Bytes = f.sink.Size()
-		sizes = append(sizes, f.Bytes)
-	}
-	return checkSpace(c.files[0].Path, sizes, free)
-}
-
-// create makes the files and writes their headers.
-func (c *conversion) create(places []string) error {
 	for _, f := range c.files {
 		var err error
 		if f.output, err = createOutput(f.Path, c.options.Overwrite); err != nil {
 			return err
 		}
-		f.late.Writer = f.output
-		if err := f.output.writeHeader(f.sink.WriteHeader, places); err != nil {
+	}
+	s := &stream{src: c.src, jobs: c.jobs, threads: c.options.Threads, progress: c.options.Progress}
+	if err := s.run(ctx); err != nil {
+		return fmt.Errorf("%s: %w", c.src.dir, err)
+	}
+	prints := make([]string, len(c.model.parts))
+	for i := range prints {
+		prints[i] = fingerprint(c.jobs, i)
+	}
+	if err := c.complete(prints); err != nil {
+		return err
+	}
+	return c.commit()
+}
+
+// layOut finds the place of every tensor, and whether there is room for all files.
+func (c *conversion) layOut(free func(string) (int64, bool)) error {
+	// Nothing is known of the weights yet, but how long their fingerprints are.
+	prints := slices.Repeat([]string{strings.Repeat("0", hex.EncodedLen(sha256.Size))}, len(c.model.parts))
+	var sizes []int64
+	for _, f := range c.files {
+		w, err := c.header(f, io.Discard, prints)
+		if err != nil {
+			return err
+		}
+		start, tensors := w.Layout()
+		for i, t := range f.targets {
+			t.at = start + tensors[i].Offset
+		}
+		f.Bytes = w.Size()
+		sizes = append(sizes, f.Bytes)
+	}
+	return checkSpace(c.files[0].Path, sizes, free)
+}
+
+// header returns a writer that has been told all that goes into a file's header.
+func (c *conversion) header(f *outFile, to io.Writer, prints []string) (*gguf.Writer, error) {
+	w := gguf.NewWriter(to)
+	if err := c.model.parts[f.part].announce(w, f.scheme, c.options.Name, prints); err != nil {
+		return nil, err
+	}
+	for _, t := range f.targets {
+		if err := w.AddTensor(t.job.name, t.typ(), t.job.dims()); err != nil {
+			return nil, err
+		}
+	}
+	return w, nil
+}
+
+// complete writes the headers and puts all of the files on the disk, as far as that can fail.
+func (c *conversion) complete(prints []string) error {
+	for _, f := range c.files {
+		w, err := c.header(f, io.NewOffsetWriter(f.output.file, 0), prints)
+		if err != nil {
+			return fmt.Errorf("%s: %w", c.src.dir, err)
+		}
+		if n := w.Size(); n != f.Bytes {
+			return fmt.Errorf("write %s: internal fault: laid out for %d bytes, %d after all", f.Path, f.Bytes, n)
+		}
+		err = w.WriteHeader()
+		if err == nil {
+			err = f.output.complete(f.Bytes)
+		}
+		if err != nil {
 			return fmt.Errorf("write %s: %w", f.Path, err)
 		}
+		f.Fingerprint = prints[f.part]
 	}
 	return nil
 }
 
-// finish puts all files under their names, or none.
-func (c *conversion) finish(sums []string) error {
-	for _, f := range c.files {
-		if err := f.sink.Close(); err != nil {
-			return err
-		}
-		f.Fingerprint = sums[f.part]
-		if err := f.output.complete(sums); err != nil {
-			return fmt.Errorf("write %s: %w", f.Path, err)
-		}
-	}
+// commit puts all files under their names, or none.
+func (c *conversion) commit() error {
 	// The projector comes first, so that nobody finds a model that still lacks it.
 	for i := len(c.files) - 1; i >= 0; i-- {
 		f := c.files[i]
@@ -161,22 +170,4 @@ func (c *conversion) discard() {
 			f.output.discard()
 		}
 	}
-}
-
-// newPlaceholder returns what stands in a header for a fingerprint until the weights have been read: random, so that
-// nothing else in the header is the same.
-func newPlaceholder() string {
-	var b [sha256.Size]byte
-	_, _ = rand.Read(b[:]) // never fails
-	return hex.EncodeToString(b[:])
-}
-
-// lateWriter gets its destination after it was handed on.
-type lateWriter struct{ io.Writer }
-
-func (w *lateWriter) Write(b []byte) (int, error) {
-	if w.Writer == nil {
-		return 0, errors.New("internal fault: written to before the file was made")
-	}
-	return w.Writer.Write(b)
 }

@@ -72,6 +72,7 @@ func write(t testing.TB, keys []string, values map[string]any, tensors []tensor)
 		require.NoError(t, w.AddTensor(x.name, x.typ, x.dims))
 	}
 	size := w.Size()
+	start, laidOut := w.Layout()
 	require.NoError(t, w.WriteHeader())
 	for _, x := range tensors {
 		to, err := w.WriteTensor(x.name)
@@ -83,6 +84,11 @@ func write(t testing.TB, keys []string, values map[string]any, tensors []tensor)
 	}
 	require.NoError(t, w.Close())
 	require.EqualValues(t, size, out.Len(), "Size before writing against what was written")
+	require.Len(t, laidOut, len(tensors))
+	for i, x := range laidOut {
+		at := start + x.Offset
+		require.True(t, bytes.Equal(tensors[i].data, out.Bytes()[at:at+x.Size]), "%s lies elsewhere than Layout says", x.Name)
+	}
 	return out.Bytes()
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 )
 
 // Writer streams a GGUF file: metadata and tensors are announced first, in any order and mix, then WriteHeader writes
@@ -170,6 +171,12 @@ func (w *Writer) Size() int64 {
 		return 0 // only a Value whose File was closed: WriteHeader will say so
 	}
 	return pad(int64(n), w.alignment) + w.data
+}
+
+// Layout returns where in the file tensor data will start and which tensors were announced so far, their offsets counted
+// from there: for those who write the data themselves, in any order.
+func (w *Writer) Layout() (dataStart int64, tensors []Tensor) {
+	return w.Size() - w.data, slices.Clone(w.tensors)
 }
 
 // counter is an io.Writer that only counts.

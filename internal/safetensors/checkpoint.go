@@ -47,16 +47,10 @@ func (p place) name() string { return p.file.tensors[p.i].Name }
 // that shard, and nothing else. Links are followed inside the folder, and in the hub's own cache (snapshots/REVISION
 // beside blobs) inside the cached repository; one that leads elsewhere is an error, as are content and the system's
 // refusals by the rules of Open.
-func OpenCheckpoint(dir string) (*Checkpoint, error) {
-	c, err := openCheckpoint(dir)
-	if err != nil {
-		return nil, fmt.Errorf("safetensors: open checkpoint %s: %w", dir, err)
-	}
-	return c, nil
-}
+func OpenCheckpoint(dir string) (*Checkpoint, error) { return StreamCheckpoint(dir, nil) }
 
-func openCheckpoint(dir string) (*Checkpoint, error) {
-	root, err := openFolder(dir)
+func openCheckpoint(dir string, streams map[string]Stream) (*Checkpoint, error) {
+	root, err := openFolder(dir, streams)
 	if err != nil {
 		return nil, err
 	}
@@ -286,14 +280,15 @@ func plainName(name string) bool {
 
 // folder opens files by plain names and never anything outside of a root.
 type folder struct {
-	root   *os.Root
-	within string // from the root to the folder
-	dir    string // as the caller named it
+	root    *os.Root
+	within  string // from the root to the folder
+	dir     string // as the caller named it
+	streams map[string]Stream
 }
 
 // openFolder takes the folder itself as the root, or the cached repository where the folder is a snapshot in the hub's
 // cache: its files are links to ../../blobs.
-func openFolder(dir string) (*folder, error) {
+func openFolder(dir string, streams map[string]Stream) (*folder, error) {
 	real, err := filepath.EvalSymlinks(dir)
 	if err != nil {
 		return nil, err
@@ -313,7 +308,7 @@ func openFolder(dir string) (*folder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &folder{root, within, dir}, nil
+	return &folder{root, within, dir, streams}, nil
 }
 
 func (d *folder) Close() error { return d.root.Close() }
@@ -332,11 +327,19 @@ func (d *folder) open(name string) (*os.File, error) {
 }
 
 func (d *folder) safetensors(name string) (*File, error) {
+	path := filepath.Join(d.dir, name)
+	if s, ok := d.streams[name]; ok {
+		f, err := openStream(s, path)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		return f, nil
+	}
 	file, err := d.open(name)
 	if err != nil {
 		return nil, err
 	}
-	f, err := fromFile(file, filepath.Join(d.dir, name))
+	f, err := fromFile(file, path)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}

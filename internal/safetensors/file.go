@@ -50,6 +50,7 @@ func (t Tensor) Elements() int64 {
 type File struct {
 	name      string // for errors
 	src       io.ReaderAt
+	stream    Stream // where the bytes come from instead, or nil
 	size      int64
 	dataStart int64
 	tensors   []Tensor
@@ -113,7 +114,7 @@ func Parse(r io.ReaderAt, size int64) (*File, error) {
 	return f, nil
 }
 
-// Close closes the file. It may be called again, and returns the same.
+// Close closes the file or the Stream. It may be called again, and returns the same.
 func (f *File) Close() error { return f.close() }
 
 // Path returns the path that was opened, or "input" after Parse.
@@ -146,6 +147,15 @@ func (f *File) Reader(t Tensor) *io.SectionReader {
 		panic(fmt.Sprintf("safetensors: tensor %s of another file asked of %s", quote(t.Name), f.name))
 	}
 	return io.NewSectionReader(f.src, f.dataStart+t.Offset, t.Size)
+}
+
+// Data returns a reader of the bytes of all tensors, in the order of Tensors and without anything between them. Of a Stream
+// there is one such reader, which ends as the Stream does.
+func (f *File) Data() io.Reader {
+	if f.stream != nil {
+		return f.stream
+	}
+	return io.NewSectionReader(f.src, f.dataStart, f.size-f.dataStart)
 }
 
 func (f *File) parse() error {
