@@ -2,8 +2,12 @@
 // cache that Python's huggingface_hub uses too.
 //
 // A Client is made by New and shared by any number of goroutines; Close releases its idle connections. It lives as long
-// as its maker wants and starts nothing that outlives a call. Every call that talks to the network takes a context and
-// ends soon after it does. What was downloaded until then is kept, and the next Pull goes on from there.
+// as its maker wants and starts nothing that outlives a call, but for a Stream, which runs until it is closed. Every call
+// that talks to the network takes a context and ends soon after it does. What a Pull has downloaded until then is kept, and
+// the next one goes on from there.
+//
+// A Stream reads a file without storing it, for those who make something else of it: a pull that skips the weights, and a
+// Stream of each. The file's digest is known only at its end, so what was made of it counts for nothing until then.
 //
 // # What is trusted
 //

@@ -158,7 +158,7 @@ func (c *Client) apiURL(query url.Values, parts ...string) *url.URL {
 // getJSON reads one answer of the API into a value and returns its headers. Passing failures are repeated.
 func (c *Client) getJSON(ctx context.Context, u *url.URL, about string, into any) (http.Header, error) {
 	var header http.Header
-	err := c.attempts(ctx, func() (bool, error) {
+	err := c.attempts(ctx, c.o.Retries, func() (bool, error) {
 		a, err := c.ask(ctx, http.MethodGet, u, http.Header{"Accept": {"application/json"}}, true)
 		if err != nil {
 			return false, err

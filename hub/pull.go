@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -25,6 +26,9 @@ type PullOptions struct {
 
 	Verify bool // read all files that are there already and compare their digests, instead of their sizes alone
 
+	// SkipWeights leaves a checkpoint's weights that the cache lacks on the hub: they are Snapshot.Skipped.
+	SkipWeights bool
+
 	// Plan, where set, is called once before weights are downloaded. An error of it ends the pull.
 	Plan func(Plan) error
 
@@ -37,7 +41,7 @@ type Plan struct {
 	Repo, Commit string
 	Files        []File
 	Total        int64 // bytes of all files
-	Missing      int64 // bytes to download
+	Missing      int64 // bytes to download, those that are skipped included
 }
 
 // Progress says how far a pull is.
@@ -52,7 +56,8 @@ type Snapshot struct {
 	Repo, Commit string
 	Dir          string // that the files are in
 	Files        []File
-	Missing      int64 // bytes that the cache lacked before
+	Missing      int64  // bytes that the cache lacked before
+	Skipped      []File // those of Files that the cache still lacks: Client.Stream reads them
 
 	// Unreachable, where not nil, says why the hub was not asked: the snapshot is the newest that the cache has.
 	Unreachable error
@@ -222,6 +227,9 @@ func (p *puller) run(ctx context.Context, revision string) (*Snapshot, error) {
 	}
 	// Weights are the last of wanted: a snapshot that has them has all.
 	for _, f := range wanted {
+		if slices.Contains(s.Skipped, f) {
+			continue
+		}
 		ok, err := p.r.linked(ctx, commit, f)
 		if err == nil && !ok {
 			err = p.r.link(commit, f)
@@ -238,30 +246,35 @@ func (p *puller) run(ctx context.Context, revision string) (*Snapshot, error) {
 	return s, nil
 }
 
-// plan finds out what is missing and whether there is room for it.
+// plan finds out what is missing, what of it is to be skipped, and whether there is room for the rest.
 func (p *puller) plan(ctx context.Context, s *Snapshot) (todo []File, err error) {
 	plan := Plan{Repo: s.Repo, Commit: s.Commit, Files: s.Files}
+	skipped := int64(0)
 	seen := map[Digest]bool{}
 	p.done = 0 // an index may have come already
 	for _, f := range s.Files {
 		plan.Total += f.Size
-		linked, err := p.here(ctx, f)
-		if err != nil {
+		here, err := p.here(ctx, f)
+		switch {
+		case err != nil:
 			return nil, err
-		}
-		if linked || seen[f.Digest] {
+		case here || seen[f.Digest]:
 			p.done += f.Size
-			continue
+		case p.o.SkipWeights && path.Ext(f.Path) == ".safetensors":
+			s.Skipped = append(s.Skipped, f)
+			skipped += f.Size
+		default:
+			seen[f.Digest] = true
+			todo = append(todo, f)
+			plan.Missing += f.Size - p.r.started(f)
 		}
-		seen[f.Digest] = true
-		todo = append(todo, f)
-		plan.Missing += f.Size - p.r.started(f)
 	}
-	p.total, s.Missing = plan.Total, plan.Missing
 	if free, known := p.c.free(p.r.root.Name()); known && free < plan.Missing+margin && len(todo) > 0 {
 		return nil, failf(ErrSpace, "%.1f MB are to come and %.1f MB are free in %s: make room, or set HF_HUB_CACHE to a folder on another disk",
 			float64(plan.Missing)/1e6, float64(free)/1e6, p.c.o.CacheDir)
 	}
+	plan.Missing += skipped
+	p.total, s.Missing = plan.Total-skipped, plan.Missing
 	if p.o.Plan != nil {
 		if err := p.o.Plan(plan); err != nil {
 			return nil, err
@@ -278,64 +291,6 @@ func (p *puller) here(ctx context.Context, f File) (bool, error) {
 		}
 	}
 	return p.r.hasBlob(ctx, f, p.o.Verify)
-}
-
-// blob makes sure that the cache has a file's bytes.
-func (p *puller) blob(ctx context.Context, f File) error {
-	unlock, err := p.r.lock(ctx, f.Digest)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	name := blobName(f.Digest)
-	if ok, err := p.r.hasBlob(ctx, f, p.o.Verify); err != nil || ok {
-		p.advance(f, f.Size, f.Size) // another program has made it meanwhile
-		return err
-	}
-	out, err := p.r.openIncomplete(f.Digest)
-	if err != nil {
-		return err
-	}
-	defer out.Close()
-	if err := p.fetch(ctx, f, out); err != nil {
-		return err
-	}
-	if err := out.Close(); err != nil {
-		return err
-	}
-	if err := p.r.root.Rename(name+incomplete, name); err != nil {
-		return err
-	}
-	if d, err := p.r.root.Open("blobs"); err == nil {
-		_ = d.Sync() // some file systems cannot sync a folder: the rename stands all the same
-		_ = d.Close()
-	}
-	return nil
-}
-
-// fetch downloads a file, and once more from the start where what came is not what was wanted: an earlier run may have
-// left what a crash has garbled.
-func (p *puller) fetch(ctx context.Context, f File, out *os.File) error {
-	fileDone := int64(0)
-	d := &download{
-		src: &source{c: p.c, repo: p.listing.Repo, commit: p.listing.Commit, file: f},
-		out: out,
-		count: func(n int64) {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			fileDone += n
-			p.report(f, n, fileDone)
-		},
-	}
-	err := d.run(ctx, true)
-	if !errors.Is(err, ErrDigest) {
-		return err
-	}
-	if err = d.run(ctx, false); errors.Is(err, ErrDigest) {
-		// Nothing of it can be used.
-		return errors.Join(err, p.r.root.Remove(blobName(f.Digest)+incomplete))
-	}
-	return err
 }
 
 func (p *puller) advance(f File, n, fileDone int64) {

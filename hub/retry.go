@@ -25,9 +25,9 @@ func unreachable(err error) bool {
 	return errors.As(err, &t)
 }
 
-// attempts repeats try until it succeeds, fails for good, or has failed too often in a row without getting further. It
-// waits longer from one failure to the next, and as long as the server asks. The end of ctx ends it.
-func (c *Client) attempts(ctx context.Context, try func() (further bool, err error)) error {
+// attempts repeats try until it succeeds, fails for good, or has failed more than so many times in a row without getting
+// further. It waits longer from one failure to the next, and as long as the server asks. The end of ctx ends it.
+func (c *Client) attempts(ctx context.Context, retries int, try func() (further bool, err error)) error {
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval, wait.MaxInterval, wait.Multiplier = c.o.RetryWait, max(maxWait, c.o.RetryWait), 2
 	wait.Reset()
@@ -48,8 +48,8 @@ func (c *Client) attempts(ctx context.Context, try func() (further bool, err err
 			wait.Reset()
 		}
 		failed++
-		if failed > max(0, c.o.Retries) {
-			return fmt.Errorf("%w (%d times in a row: try again later, it goes on from here)", err, failed)
+		if failed > max(0, retries) {
+			return fmt.Errorf("%w (%d times in a row: try again later)", err, failed)
 		}
 		if t.after > maxRetryAfter {
 			return fmt.Errorf("%w and asks to wait %s: try again then", err, t.after.Round(time.Second))
