@@ -25,9 +25,9 @@ help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: ## build bin/bgevl
+build: ## build bin/bgevl; BACKEND=cpu|cuda|metal|vulkan|hip links the static library of that preset
 	@mkdir -p bin
-	$(GOBUILD) -o bin/bgevl ./cmd/bgevl
+	$(if $(BACKEND),tools/static.sh $(BACKEND) )$(GOBUILD) -o bin/bgevl ./cmd/bgevl
 
 .PHONY: demo
 demo: build ## score pictures; MODEL=file.gguf or a checkpoint's folder uses real weights

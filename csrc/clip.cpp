@@ -1,3 +1,5 @@
+//go:build !bgevl_static
+
 // CLIP's two towers: loading them, their graphs, and the calls that run them.
 #include "clip.hpp"
 #include "context.hpp"

@@ -1,3 +1,5 @@
+//go:build !bgevl_static
+
 // Processor features: cpuid and xgetbv on x86, the auxiliary vector on Linux on Arm.
 //
 // The compiler's own __builtin_cpu_supports would do, but each compiler knows other names; cpuid does not change.

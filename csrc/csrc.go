@@ -11,8 +11,9 @@
 // Nothing here logs, and no C pointer leaves the package. C keeps no Go pointer past a call.
 //
 // ggml, the tensor library beneath, comes as a Go module and is compiled by cgo for the oldest processor of its
-// architecture. What is hot runs in the kernels of this package, chosen at run time (kernels.h); the environment
-// variable BGEVL_CPU forces an instruction set.
+// architecture. Under the build tag bgevl_static it and the C side come as a library from CMake instead (static.go).
+// What is hot runs in the kernels of this package, chosen at run time (kernels.h); the environment variable BGEVL_CPU
+// forces an instruction set.
 package csrc
 
 // #cgo CFLAGS: -std=c11 -O3 -Wall -Wextra
@@ -21,10 +22,6 @@ package csrc
 // #cgo linux LDFLAGS: -lpthread
 // #include "bge.h"
 import "C"
-
-import (
-	_ "github.com/ollama/ollama/ml/backend/ggml/ggml/src" // compiles and links ggml
-)
 
 // Kernels returns the instruction set whose kernels a Model uses here by default, with BGEVL_CPU heeded. It fails with
 // ErrUnsupported where BGEVL_CPU names one that this processor or build lacks.

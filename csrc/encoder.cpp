@@ -1,3 +1,5 @@
+//go:build !bgevl_static
+
 #include "encoder.hpp"
 
 namespace bge {

@@ -1,4 +1,4 @@
-//go:build bgevl_libjpeg
+//go:build bgevl_libjpeg && !bgevl_static
 
 // libjpeg reports errors by a callback that must not return: it jumps back to the function that called libjpeg.
 #include "jpeg_turbo.h"

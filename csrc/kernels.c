@@ -1,3 +1,5 @@
+//go:build !bgevl_static
+
 // The list of instruction sets, the choice among them, and the entry points of kernels.h. Build: see there.
 #include <stdlib.h>
 

@@ -1,3 +1,5 @@
+//go:build !bgevl_static
+
 // The fast attention: tiles, work sharing and the running softmax around the small products of an instruction set.
 // Build: see kernels.h.
 //

@@ -1,3 +1,5 @@
+//go:build !bgevl_static
+
 // AVX2, FMA and F16C. Build: see kernels.h.
 #if defined(__x86_64__)
 #include "kernels_avx2.h"

@@ -1,3 +1,5 @@
+//go:build !bgevl_static
+
 // AVX-512 (F, BW, DQ, VL), with VNNI, and with BF16 too. Build: see kernels.h; needs GCC 10 or Clang 9.
 //
 // 32 registers of 16 floats: a tile of 12 rows x 32 columns keeps 24 sums, 2 vectors of weights and an activation, and

@@ -1,3 +1,5 @@
+//go:build !bgevl_static
+
 // AVX2 with VNNI in 256 bits. Build: see kernels.h; needs GCC 11 or Clang 12.
 //
 // VPDPBUSD multiplies 4 unsigned with 4 signed bytes and adds them up in 32 bits, which no code overflows: weights of

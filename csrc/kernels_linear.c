@@ -1,3 +1,5 @@
+//go:build !bgevl_static
+
 // The fast linear layer: cache blocks and work sharing around the small products of an instruction set. Build: see
 // kernels.h.
 //

@@ -1,3 +1,5 @@
+//go:build !bgevl_static
+
 // NEON of 64-bit Arm. Build: see kernels.h; for Arm from elsewhere, aarch64-linux-gnu-gcc and qemu-aarch64.
 //
 // 32 registers of 4 floats: a tile of 6 rows x 16 columns keeps 24 sums, 4 vectors of weights and an activation, and

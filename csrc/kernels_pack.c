@@ -1,3 +1,5 @@
+//go:build !bgevl_static
+
 // Weights into the panels that the products read. Build: see kernels.h.
 //
 // A packed matrix is panels of k->panel rows of W, the last one filled up with zeros: f32 and f16 as [n_in][panel],

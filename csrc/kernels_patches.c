@@ -1,3 +1,5 @@
+//go:build !bgevl_static
+
 // Pixels to rows of patches, so that a CLIP patch embedding is a linear layer. Build: see kernels.h.
 //
 // There is one version: it moves each float once, in runs of a patch's width, and is bound by memory.

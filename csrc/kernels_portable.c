@@ -1,3 +1,5 @@
+//go:build !bgevl_static
+
 // Any processor: vectors of 4 floats by the extension that GCC and Clang share, which becomes SSE2 on plain x86-64.
 // Build: see kernels.h.
 //

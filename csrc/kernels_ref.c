@@ -1,3 +1,5 @@
+//go:build !bgevl_static
+
 // The plain reference of every kernel: one loop per sum, double accumulators, no blocking.
 //
 // It is what the fast kernels are tested against, and what BGEVL_CPU=ref runs. Build: see kernels.h.

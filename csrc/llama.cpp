@@ -1,3 +1,5 @@
+//go:build !bgevl_static
+
 // The decoder: loading it, its graph, and the calls that run it.
 #include "llama.hpp"
 #include "context.hpp"

@@ -1,3 +1,5 @@
+//go:build !bgevl_static
+
 #include "llama_batch.hpp"
 #include "llama.hpp"
 

@@ -1,3 +1,5 @@
+//go:build !bgevl_static
+
 #include "clip.hpp"
 #include "llama.hpp"
 #include "llava.hpp"

@@ -121,7 +121,7 @@ func mayImport(from, to string) bool {
 
 // TestImports holds the whole module to the one direction of imports.
 func TestImports(t *testing.T) {
-	for _, tags := range []string{"", "bgevl_libjpeg"} {
+	for _, tags := range []string{"", "bgevl_libjpeg", "bgevl_static"} {
 		for _, p := range list(t, tags) {
 			from := strings.TrimPrefix(p.ImportPath, module+"/")
 			if strings.HasPrefix(from, "build/") {

@@ -19,7 +19,7 @@ else
     gofmt -w "${go_files[@]}"
 fi
 
-mapfile -t c_files < <(find csrc tests \( -name '*.c' -o -name '*.h' -o -name '*.cc' -o -name '*.cpp' -o -name '*.hpp' \) | sort)
+mapfile -t c_files < <(find csrc tests cmake \( -name '*.c' -o -name '*.h' -o -name '*.cc' -o -name '*.cpp' -o -name '*.hpp' \) | sort)
 if [ ${#c_files[@]} -gt 0 ]; then
     if ! command -v clang-format >/dev/null; then
         echo "clang-format is not installed: ${#c_files[@]} C sources were not looked at (tools/setup.sh installs it)" >&2
