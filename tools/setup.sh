@@ -7,6 +7,7 @@ packages=(
     g++ make git               # the build
     clang-format               # make lint
     cmake pkg-config           # the CMake build and its tests
+    libvulkan-dev glslc mesa-vulkan-drivers # ggml's Vulkan backend, and a device in software to run it on
     libjpeg62-turbo-dev        # JPEG by libjpeg-turbo, and the tests that compare with it
     libsimde-dev               # kernels of other processors, tried on this one
     gcc-aarch64-linux-gnu g++-aarch64-linux-gnu qemu-user # the NEON kernels, cross-compiled and emulated
