@@ -45,8 +45,31 @@ test-quick: vet ## run the tests in under five minutes: no race detector, no lon
 cmake: ## build the static library by CMake; test it, and what uses libjpeg-turbo
 	@GO='$(GO)' RACE='$(RACE)' tools/cmake.sh
 
+# What the benchmark measures: words that names of groups and of peers begin with, types of weights, and how long.
+# `make bench BENCH='clip-base decoder' PEERS='torch ov' TYPES=q8_0 ROUNDS=3` is a short run.
+SIDEBYSIDE = build/bench/sidebyside $(if $(BENCH),-groups '$(BENCH)') $(if $(filter-out undefined,$(origin PEERS)),-peers '$(PEERS)') \
+  $(if $(TYPES),-types '$(TYPES)') $(if $(ROUNDS),-rounds $(ROUNDS)) $(if $(SAMPLE),-seconds $(SAMPLE)) $(if $(THREADS),-threads $(THREADS))
+
 .PHONY: bench
-bench: ## run every benchmark, once each; BENCH=regexp picks some
+bench: bench-build ## measure this project and its peers side by side; BENCH, PEERS, TYPES, ROUNDS pick some
+	$(SIDEBYSIDE)
+
+.PHONY: bench-commit
+bench-commit: bench-build ## the same, and write the report to bench/results
+	$(SIDEBYSIDE) -commit
+
+.PHONY: bench-check
+bench-check: bench-build ## compare with bench/results, and fail where something got slower
+	$(SIDEBYSIDE) -check
+
+.PHONY: bench-build
+bench-build: build
+	@mkdir -p build/bench
+	$(GO) build -buildvcs=false -o build/bench/sidebyside ./bench/sidebyside
+	@bench/peers/setup.sh
+
+.PHONY: bench-micro
+bench-micro: ## run every benchmark of `go test`, once each; BENCH=regexp picks some
 	$(GO) test -run '^$$' -bench '$(or $(BENCH),.)' -benchmem -timeout 60m $(PKG)
 
 .PHONY: fuzz

@@ -3,7 +3,7 @@
 //
 //	go test -run '^$' -bench . ./bench
 //
-// BGEVL_BENCH_MODEL names a CLIP GGUF file to time instead. bench/peers.sh times this project and its peers in turn.
+// BGEVL_BENCH_MODEL names a CLIP GGUF file to time instead. Folder sidebyside measures this project beside its peers.
 package bench
 
 import (
@@ -28,12 +28,12 @@ func model(b *testing.B, typ string) string {
 		return path
 	}
 	dir := filepath.Join(testenv.Root(b), "build", "bench")
-	path := filepath.Join(dir, "base-"+typ+".gguf")
+	path := filepath.Join(dir, "clip-base-"+typ+".gguf")
 	if _, err := os.Stat(path); err == nil {
 		return path
 	}
 	require.NoError(b, os.MkdirAll(dir, 0o750))
-	checkpoint := filepath.Join(dir, "base")
+	checkpoint := filepath.Join(dir, "clip-base")
 	if _, err := os.Stat(filepath.Join(checkpoint, "config.json")); err != nil {
 		require.NoError(b, randmodel.CLIP(checkpoint, randmodel.Base()))
 	}
