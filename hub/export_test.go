@@ -1,9 +1,6 @@
 package hub
 
-import (
-	"os"
-	"strings"
-)
+import "os"
 
 // What tests replace of a client before its first use.
 
@@ -17,15 +14,3 @@ func (c *Client) SetWrite(f func(*os.File, []byte) (int, error)) { c.write = f }
 
 // MinPiece is the smallest piece that a file is cut into.
 const MinPiece = minPiece
-
-// Spans reads Range headers.
-func Spans(headers []string) (spans [][2]int64) {
-	for _, h := range headers {
-		r, ok := parseContentRange(strings.Replace(h, "bytes=", "bytes ", 1) + "/*")
-		if !ok {
-			r.span = span{-1, -1}
-		}
-		spans = append(spans, [2]int64{r.from, r.to})
-	}
-	return spans
-}

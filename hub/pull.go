@@ -192,18 +192,15 @@ type puller struct {
 	listing *Listing
 	o       *PullOptions
 
+	index int64 // bytes of an index that came before the plan
+
 	mu          sync.Mutex
 	done, total int64
 }
 
 func (p *puller) run(ctx context.Context, revision string) (*Snapshot, error) {
 	commit := p.listing.Commit
-	wanted, err := choose(p.listing.Files, p.o.Files, checkWanted, func(f File) ([]byte, error) {
-		if err := p.blob(ctx, f); err != nil {
-			return nil, fmt.Errorf("%s: %w", quote(f.Path), err)
-		}
-		return p.r.root.ReadFile(blobName(f.Digest))
-	})
+	wanted, err := choose(p.listing.Files, p.o.Files, checkWanted, func(f File) ([]byte, error) { return p.early(ctx, f) })
 	if err != nil {
 		return nil, err
 	}
@@ -246,6 +243,21 @@ func (p *puller) run(ctx context.Context, revision string) (*Snapshot, error) {
 	return s, nil
 }
 
+// early returns the content of an index, which says what else there is to download.
+func (p *puller) early(ctx context.Context, f File) ([]byte, error) {
+	here, err := p.here(ctx, f)
+	if err == nil && !here {
+		p.index = f.Size
+	}
+	if err == nil {
+		err = p.blob(ctx, f)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", quote(f.Path), err)
+	}
+	return p.r.root.ReadFile(blobName(f.Digest))
+}
+
 // plan finds out what is missing, what of it is to be skipped, and whether there is room for the rest.
 func (p *puller) plan(ctx context.Context, s *Snapshot) (todo []File, err error) {
 	plan := Plan{Repo: s.Repo, Commit: s.Commit, Files: s.Files}
@@ -274,7 +286,7 @@ func (p *puller) plan(ctx context.Context, s *Snapshot) (todo []File, err error)
 			float64(plan.Missing)/1e6, float64(free)/1e6, p.c.o.CacheDir)
 	}
 	plan.Missing += skipped
-	p.total, s.Missing = plan.Total-skipped, plan.Missing
+	p.total, s.Missing = plan.Total-skipped, plan.Missing+p.index
 	if p.o.Plan != nil {
 		if err := p.o.Plan(plan); err != nil {
 			return nil, err

@@ -194,6 +194,11 @@ func TestPullShards(t *testing.T) {
 	s := pull(t, c, "main", nil)
 	requireFiles(t, s, files, "config.json", "model.safetensors.index.json", "model-00001-of-00002.safetensors",
 		"model-00002-of-00002.safetensors")
+	total := int64(0)
+	for _, f := range s.Files {
+		total += f.Size
+	}
+	require.Equal(t, total, s.Missing, "the index is looked into before the rest is planned, and counts")
 	off := pull(t, client(t, h, in(c.CacheDir()), offline), "main", nil)
 	require.Equal(t, s.Dir, off.Dir)
 	require.Len(t, off.Files, 4)

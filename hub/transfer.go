@@ -69,6 +69,7 @@ func (t *transfer) parallel(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	// The queue's length bounds the pieces under way and with them the memory: one more is being written.
 	queue := make(chan *piece, max(1, t.ahead-1))
+	spare := make(chan []byte, cap(queue)) // buffers to use again
 	g.Go(func() error {
 		defer close(queue)
 		for {
@@ -76,7 +77,7 @@ func (t *transfer) parallel(ctx context.Context) error {
 			if !ok {
 				return nil
 			}
-			p := &piece{span: sp, data: make([]byte, sp.length()), done: make(chan struct{})}
+			p := &piece{span: sp, data: sized(spare, sp.length()), done: make(chan struct{})}
 			select {
 			case queue <- p:
 			case <-ctx.Done():
@@ -101,12 +102,28 @@ func (t *transfer) parallel(ctx context.Context) error {
 				return err
 			}
 			received.kept(int64(len(p.data)))
+			select {
+			case spare <- p.data:
+			default:
+			}
 		}
 		return nil
 	})
 	err := g.Wait()
 	received.settle()
 	return err
+}
+
+// sized returns a buffer of n bytes, a spare one where that has room.
+func sized(spare <-chan []byte, n int64) []byte {
+	select {
+	case b := <-spare:
+		if int64(cap(b)) >= n {
+			return b[:n]
+		}
+	default:
+	}
+	return make([]byte, n)
 }
 
 // fill fetches one piece, in several requests where connections break.

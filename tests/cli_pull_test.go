@@ -131,12 +131,21 @@ func TestPullCommand(t *testing.T) {
 	require.Equal(t, statusError, r.status)
 	requireComplaint(t, r, model, "--force")
 	require.Empty(t, h.Requests(), "nothing is downloaded that cannot be written")
+
+	h.Commit("a/gguf", "main", map[string][]byte{"m.gguf": readFile(t, model)})
+	r = hubRun(t, h, home, "pull", "a/gguf", "-o", filepath.Join(home, "n.gguf"))
+	require.Equal(t, statusError, r.status)
+	requireComplaint(t, r, "m.gguf is a GGUF file already: leave out -o")
+	for _, q := range h.Requests() {
+		require.False(t, q.CDN, "nothing is downloaded that cannot be converted")
+	}
 }
 
 func TestPullArguments(t *testing.T) {
 	h, home := fakehub.Start(t), t.TempDir()
 	for _, args := range [][]string{
 		{}, {"a/b", "c/d"}, {"a/b", "--keep-checkpoint=false"}, {"a/b", "--type", "q8_0"}, {"a/b", "-o", "x", "--type", "q9"}, {"--list-models", "a"},
+		{"a/b", "--stream"}, {"a/b", "-o", "x", "--stream", "--keep-checkpoint"},
 	} {
 		r := hubRun(t, h, home, append([]string{"pull"}, args...)...)
 		require.Equal(t, statusUsage, r.status, "%q: %s", args, r.err)

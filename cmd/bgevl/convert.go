@@ -104,11 +104,15 @@ func types(c *cli.Context) ([]string, error) {
 
 // convertTo converts a checkpoint's folder and draws how far it is.
 func convertTo(ctx context.Context, s *streams, dir, out string, o *convert.Options) (*convert.Result, error) {
+	what := "converting"
+	if len(o.Streams) > 0 {
+		what = "downloading and converting"
+	}
 	var b *bar
 	defer func() { b.finish() }()
 	o.Progress = func(p convert.Progress) {
 		if b == nil {
-			b = s.progress("converting", p.Total, true)
+			b = s.progress(what, p.Total, true)
 		}
 		b.set(p.Done)
 	}

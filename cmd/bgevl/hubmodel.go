@@ -59,7 +59,7 @@ func hubModel(ctx context.Context, s *streams, name string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("-m %s: there is no such file, and: %w", name, err)
 	}
-	return convertOnce(ctx, s, snapshot, dir, typ)
+	return convertOnce(ctx, s, client, snapshot, dir, typ)
 }
 
 // streamsOf returns the ends of the process that a command was started with.
@@ -101,7 +101,7 @@ func converted(dir, repo, commit, typ string) (string, bool) {
 }
 
 // convertOnce converts a snapshot unless it holds a GGUF file.
-func convertOnce(ctx context.Context, s *streams, snapshot *hub.Snapshot, dir, typ string) (string, error) {
+func convertOnce(ctx context.Context, s *streams, c *hub.Client, snapshot *hub.Snapshot, dir, typ string) (string, error) {
 	total := int64(0)
 	for _, f := range snapshot.Files {
 		if path.Ext(f.Path) == ".gguf" && !strings.HasPrefix(path.Base(f.Path), "mmproj") {
@@ -125,7 +125,7 @@ func convertOnce(ctx context.Context, s *streams, snapshot *hub.Snapshot, dir, t
 		return file, nil
 	}
 	s.complain(fmt.Sprintf("converting %s to %s", snapshot.Repo, file))
-	_, err := convertSnapshot(ctx, s, snapshot, file, &convert.Options{Types: []string{typ}})
+	_, err := convertSnapshot(ctx, s, c, snapshot, file, &convert.Options{Types: []string{typ}})
 	if errors.Is(err, fs.ErrExist) { // another program was faster
 		err = nil
 	}

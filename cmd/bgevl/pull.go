@@ -26,11 +26,13 @@ func pullCommand(s *streams) command {
 			"What is there is not downloaded again. Interrupted or killed at any moment, it goes on from there when it is run " +
 				"again. Every file is checked against the digest in its commit before it appears under its name.",
 			"With -o the checkpoint becomes a GGUF file as bgevl convert makes it; with --keep-checkpoint=false the checkpoint is " +
-				"removed from the cache after that.",
+				"removed from the cache after that. With --stream weights are converted as they come and never stored, so that the " +
+				"disk needs room for the GGUF files alone. Broken connections are gone on with, but a pull that was ended begins anew, " +
+				"and no file appears before the digests of all were right.",
 			"HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN, HF_TOKEN_PATH and HF_HUB_OFFLINE mean what they mean to Python's tools. " +
 				"The token goes to the endpoint alone.",
 			"With --json, one object with the keys repo, revision (the commit), path, files (path, bytes, digest), bytes, " +
-				"downloaded (bytes that were missing), kept (whether the checkpoint is still there) and, with -o, converted (as " +
+				"downloaded (bytes that were missing), kept (whether the checkpoint is in the cache) and, with -o, converted (as " +
 				"bgevl convert --json prints).",
 		},
 		operands: "MODEL",
@@ -40,6 +42,7 @@ func pullCommand(s *streams) command {
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "convert the checkpoint to `FILE`"},
 			&cli.StringFlag{Name: "type", Aliases: []string{"t"}, Value: "f16", Usage: "store its weights as `TYPE[,TYPE...]` (default f16)"},
 			&cli.BoolFlag{Name: "keep-checkpoint", Value: true, Usage: "keep the checkpoint when it is converted; --keep-checkpoint=false removes it"},
+			&cli.BoolFlag{Name: "stream", Usage: "convert weights as they come, and do not store them"},
 			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "replace FILE where it exists"},
 			&cli.BoolFlag{Name: "verify", Usage: "read what is there already too, and download again what has other bytes than it should"},
 			&cli.BoolFlag{Name: "list-models", Usage: "list the short names, and do nothing else"},
@@ -49,7 +52,7 @@ func pullCommand(s *streams) command {
 		choices: map[string][]string{"": shortNames(), "type": convert.TypeNames()},
 		examples: []example{
 			{"download BAAI/BGE-VL-base and make base.gguf of it", "bgevl pull base -o base.gguf"},
-			{"a 7B model as q8_0; its checkpoint takes 15 GB until then", "bgevl pull v1.5-zs -o zs.gguf --type q8_0 --keep-checkpoint=false"},
+			{"a 7B model as q8_0, without its checkpoint of 15 GB", "bgevl pull v1.5-zs -o zs.gguf --type q8_0 --stream"},
 			{"one of several GGUF files", "bgevl pull ORG/NAME --file '*q4_k_m.gguf'"},
 			{"by a mirror", "HF_ENDPOINT=https://hf-mirror.com bgevl pull large"},
 		},
@@ -91,16 +94,20 @@ func runPull(c *cli.Context, s *streams) error {
 		return err
 	}
 	defer client.Close()
-	snapshot, err := download(c.Context, s, client, repo, revision, &hub.PullOptions{Files: c.StringSlice("file"), Verify: c.Bool("verify")})
+	o := &hub.PullOptions{Files: c.StringSlice("file"), Verify: c.Bool("verify"), SkipWeights: c.Bool("stream")}
+	if out != "" {
+		o.Plan = func(p hub.Plan) error { return convertible(p.Files) }
+	}
+	snapshot, err := download(c.Context, s, client, repo, revision, o)
 	if err != nil {
 		return err
 	}
 	if snapshot.Unreachable != nil {
 		s.complain("pull: the hub cannot be reached, this is what the cache has: " + snapshot.Unreachable.Error())
 	}
-	var made *convert.Result
+	p := &pulled{snapshot: snapshot, kept: c.Bool("keep-checkpoint") && len(snapshot.Skipped) == 0}
 	if out != "" {
-		if made, err = convertSnapshot(c.Context, s, snapshot, out, how); err != nil {
+		if p.made, err = convertSnapshot(c.Context, s, client, snapshot, out, how); err != nil {
 			return replaceable("pull", err)
 		}
 		if !c.Bool("keep-checkpoint") {
@@ -110,9 +117,9 @@ func runPull(c *cli.Context, s *streams) error {
 		}
 	}
 	if c.Bool("json") {
-		return printJSON(s.out, pulledJSON(snapshot, made, c.Bool("keep-checkpoint")))
+		return printJSON(s.out, p.json())
 	}
-	printPulled(s, snapshot, made, c.Bool("keep-checkpoint"))
+	p.print(s)
 	return nil
 }
 
@@ -124,8 +131,10 @@ func checkPullArguments(c *cli.Context) error {
 		return usagef("%s: one model at a time", c.Args().Get(1))
 	case c.String("output") == "" && !c.Bool("keep-checkpoint"):
 		return usagef("--keep-checkpoint=false: want -o FILE too, or nothing would be left")
-	case c.String("output") == "" && (c.IsSet("type") || c.Bool("force")):
-		return usagef("--type and --force: want -o FILE too")
+	case c.String("output") == "" && (c.IsSet("type") || c.Bool("force") || c.Bool("stream")):
+		return usagef("--type, --stream and --force: want -o FILE too")
+	case c.Bool("stream") && c.IsSet("keep-checkpoint") && c.Bool("keep-checkpoint"):
+		return usagef("--stream: there is no checkpoint that --keep-checkpoint could keep: leave out one of them")
 	}
 	return nil
 }
@@ -186,41 +195,67 @@ func download(ctx context.Context, s *streams, c *hub.Client, repo, revision str
 	return c.Pull(ctx, repo, revision, o)
 }
 
-// convertSnapshot makes GGUF files of a checkpoint in the cache.
-func convertSnapshot(ctx context.Context, s *streams, snapshot *hub.Snapshot, out string, o *convert.Options) (*convert.Result, error) {
-	for _, f := range snapshot.Files {
+// convertible returns an error where there is nothing to convert.
+func convertible(files []hub.File) error {
+	for _, f := range files {
 		if path.Ext(f.Path) == ".gguf" {
-			return nil, fmt.Errorf("pull: %s is a GGUF file already: leave out -o, and give -m %s", f.Path, snapshot.Path(f))
+			return fmt.Errorf("%s is a GGUF file already: leave out -o", printable(f.Path))
 		}
 	}
+	return nil
+}
+
+// convertSnapshot makes GGUF files of a checkpoint in the cache, whose weights come from the hub where they were skipped.
+func convertSnapshot(ctx context.Context, s *streams, c *hub.Client, snapshot *hub.Snapshot, out string, o *convert.Options) (*convert.Result, error) {
+	if err := convertible(snapshot.Files); err != nil {
+		return nil, fmt.Errorf("pull: %w", err)
+	}
 	o.Name = path.Base(snapshot.Repo)
+	o.Streams = map[string]convert.Stream{}
+	for _, f := range snapshot.Skipped {
+		stream, err := c.Stream(ctx, snapshot, f)
+		if err != nil {
+			return nil, err // the streams before this one have asked nobody for anything
+		}
+		o.Streams[f.Path] = stream
+	}
 	return convertTo(ctx, s, snapshot.Dir, out, o)
 }
 
-func printPulled(s *streams, snapshot *hub.Snapshot, made *convert.Result, kept bool) {
-	total := int64(0)
-	for _, f := range snapshot.Files {
-		total += f.Size
-	}
-	switch {
-	case made == nil || kept:
-		fmt.Fprintf(s.out, "%s: %s, %d files, %s\n", printable(snapshot.Dir), snapshot.Repo, len(snapshot.Files), size(total))
-	default:
-		fmt.Fprintf(s.out, "%s: %d files, %s, removed when they were converted\n", snapshot.Repo, len(snapshot.Files), size(total))
-	}
-	if made == nil {
-		for _, f := range snapshot.Files {
-			if path.Ext(f.Path) == ".gguf" {
-				fmt.Fprintln(s.out, printable(snapshot.Path(f)))
-			}
-		}
-		return
-	}
-	printConversion(s, made)
+// pulled is what a pull has done.
+type pulled struct {
+	snapshot *hub.Snapshot
+	made     *convert.Result // nil where nothing was converted
+	kept     bool            // the checkpoint is in the cache
 }
 
-// pulledJSON is the documented JSON of a pull.
-func pulledJSON(snapshot *hub.Snapshot, made *convert.Result, kept bool) any {
+func (p *pulled) print(s *streams) {
+	total := int64(0)
+	for _, f := range p.snapshot.Files {
+		total += f.Size
+	}
+	files := fmt.Sprintf("%d files, %s", len(p.snapshot.Files), size(total))
+	switch {
+	case p.kept:
+		fmt.Fprintf(s.out, "%s: %s, %s\n", printable(p.snapshot.Dir), p.snapshot.Repo, files)
+	case len(p.snapshot.Skipped) > 0:
+		fmt.Fprintf(s.out, "%s: %s, converted as they came\n", p.snapshot.Repo, files)
+	default:
+		fmt.Fprintf(s.out, "%s: %s, removed when they were converted\n", p.snapshot.Repo, files)
+	}
+	if p.made != nil {
+		printConversion(s, p.made)
+		return
+	}
+	for _, f := range p.snapshot.Files {
+		if path.Ext(f.Path) == ".gguf" {
+			fmt.Fprintln(s.out, printable(p.snapshot.Path(f)))
+		}
+	}
+}
+
+// json is the documented JSON of a pull.
+func (p *pulled) json() any {
 	type file struct {
 		Path   string `json:"path"`
 		Bytes  int64  `json:"bytes"`
@@ -236,15 +271,15 @@ func pulledJSON(snapshot *hub.Snapshot, made *convert.Result, kept bool) any {
 		Kept       bool   `json:"kept"`
 		Converted  any    `json:"converted,omitempty"`
 	}{
-		Repo: snapshot.Repo, Revision: snapshot.Commit, Path: filepath.ToSlash(snapshot.Dir), Files: []file{},
-		Downloaded: snapshot.Missing, Kept: made == nil || kept,
+		Repo: p.snapshot.Repo, Revision: p.snapshot.Commit, Path: filepath.ToSlash(p.snapshot.Dir), Files: []file{},
+		Downloaded: p.snapshot.Missing, Kept: p.kept,
 	}
-	for _, f := range snapshot.Files {
-		out.Files = append(out.Files, file{filepath.ToSlash(snapshot.Path(f)), f.Size, string(f.Digest)})
+	for _, f := range p.snapshot.Files {
+		out.Files = append(out.Files, file{filepath.ToSlash(p.snapshot.Path(f)), f.Size, string(f.Digest)})
 		out.Bytes += f.Size
 	}
-	if made != nil {
-		out.Converted = conversion(made)
+	if p.made != nil {
+		out.Converted = conversion(p.made)
 	}
 	return out
 }

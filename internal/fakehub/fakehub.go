@@ -148,6 +148,28 @@ func (h *Hub) RewriteListing(f func(repo string, entries []Entry) []Entry) {
 	h.rewrite = f
 }
 
+// Once reports whether the ranges that were asked for of a large file add up to all of it, each byte once.
+func (h *Hub) Once(data []byte) bool {
+	var spans [][2]int64
+	for _, r := range h.Requests() {
+		if !r.CDN || !strings.HasSuffix(r.Path, "/"+sha(data)) {
+			continue
+		}
+		span := [2]int64{0, int64(len(data)) - 1} // without a range
+		_, _ = fmt.Sscanf(r.Range, "bytes=%d-%d", &span[0], &span[1])
+		spans = append(spans, span)
+	}
+	slices.SortFunc(spans, func(a, b [2]int64) int { return int(a[0] - b[0]) })
+	at := int64(0)
+	for _, s := range spans {
+		if s[0] != at {
+			return false
+		}
+		at = s[1] + 1
+	}
+	return at == int64(len(data))
+}
+
 // Expire makes all addresses that were signed so far invalid.
 func (h *Hub) Expire() {
 	h.mu.Lock()

@@ -143,6 +143,17 @@ func FlipBit(at int) Fault {
 	})
 }
 
+// FlipAt changes the lowest bit of one byte of the file, in whichever answers it comes.
+func FlipAt(at int) Fault {
+	return Edit(func(rec *httptest.ResponseRecorder) {
+		from := 0 // without ranges
+		_, _ = fmt.Sscanf(rec.Header().Get("Content-Range"), "bytes %d-", &from)
+		if b := rec.Body.Bytes(); at >= from && at < from+len(b) {
+			b[at-from] ^= 1
+		}
+	})
+}
+
 // Header sets headers of the answer, alternately names and values.
 func Header(headers ...string) Fault {
 	return Edit(func(rec *httptest.ResponseRecorder) {
