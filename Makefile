@@ -30,11 +30,11 @@ build: ## build bin/bgevl; BACKEND=cpu|cuda|metal|vulkan|hip links the static li
 	$(if $(BACKEND),tools/static.sh $(BACKEND) )$(GOBUILD) -o bin/bgevl ./cmd/bgevl
 
 .PHONY: demo
-demo: build ## score pictures; MODEL=file.gguf or a checkpoint's folder uses real weights
+demo: build ## search drawn pictures with small trained models; MODEL=file.gguf or a checkpoint's folder takes another
 	@GO='$(GO)' tools/demo.sh $(if $(MODEL),'$(MODEL)')
 
 .PHONY: test
-test: check build $(if $(filter ./...,$(PKG)),cmake) ## run every check and every test, with the race detector
+test: check build $(if $(filter ./...,$(PKG)),cmake $(if $(filter 1,$(BGEVL_REQUIRE)),vulkan)) ## run every check and every test, with the race detector
 	$(GO) test $(RACE) -timeout $(TEST_TIMEOUT) $(PKG)
 
 .PHONY: test-quick
@@ -44,6 +44,10 @@ test-quick: vet ## run the tests in under five minutes: no race detector, no lon
 .PHONY: cmake
 cmake: ## build the static library by CMake; test it, and what uses libjpeg-turbo
 	@GO='$(GO)' RACE='$(RACE)' tools/cmake.sh
+
+.PHONY: vulkan
+vulkan: ## build the static library with Vulkan; test it on a GPU or on Mesa's software device
+	@GO='$(GO)' tools/cmake.sh vulkan
 
 # What the benchmark measures: words that names of groups and of peers begin with, types of weights, and how long.
 # `make bench BENCH='clip-base decoder' PEERS='torch ov' TYPES=q8_0 ROUNDS=3` is a short run.
