@@ -20,6 +20,15 @@ type Options struct {
 	// Contexts is how many batches of different calls are computed at the same time. 0: one.
 	Contexts int
 
+	// Device is what computes: "cpu" for the processor, or names of Devices with commas between. Empty: what the
+	// environment variable BGEVL_DEVICE names, or else the graphics processors that this build knows and this machine has,
+	// or else the processor.
+	Device string
+
+	// DeviceLayers is how many layers of each of a model's networks lie on devices, the last ones; the processor computes
+	// the others. 0: as many as the devices have memory for.
+	DeviceLayers int
+
 	// BatchSize is how many images go through the model at once; of texts without an image it is four times as many. A
 	// larger one takes more memory and gains little on a processor. An MLLM model computes images one at a time, whatever
 	// it is. 0: 8.
@@ -82,6 +91,9 @@ type Info struct {
 	Parameters int64
 	Context    int // tokens that an input may have
 	ImageSize  int // pixels a side that the vision tower sees, of each tile for MLLM models; 0 where images fail
+
+	// Device says in words what computes: the processor's instruction set, as "avx2", or "Vulkan0 (24 of 24 layers)".
+	Device string
 
 	// Instructions says that queries should have an instruction and that roles matter.
 	Instructions bool

@@ -22,7 +22,7 @@ func openCLIP(path string, f *gguf.File, o Options, l *loader) (engine, error) {
 	if o.Projector != "" {
 		return nil, fmt.Errorf("bgevl: open %s: a CLIP model, which has no projector: drop the option Projector", path)
 	}
-	m, err := clip.OpenFile(path, f, &clip.Options{Threads: o.Threads, Contexts: o.Contexts})
+	m, err := clip.OpenFile(path, f, &clip.Options{Threads: o.Threads, Contexts: o.Contexts, Device: o.Device, DeviceLayers: o.DeviceLayers})
 	if err != nil {
 		return nil, err
 	}
@@ -32,7 +32,7 @@ func openCLIP(path string, f *gguf.File, o Options, l *loader) (engine, error) {
 func (e *clipEngine) info() Info {
 	i := e.model.Info()
 	return Info{Family: familyCLIP, Name: i.Name, Path: e.path, Type: i.Type, Dim: i.Dim, Parameters: i.Parameters,
-		Context: i.Context, ImageSize: i.ImageSize}
+		Context: i.Context, ImageSize: i.ImageSize, Device: i.Device}
 }
 
 func (*clipEngine) weights(batch int) (full, heaviest int64) {

@@ -43,7 +43,8 @@ type mllmEngine struct {
 
 // openMLLM opens the model in f, which it takes over unless it fails.
 func openMLLM(path string, f *gguf.File, o Options, l *loader) (engine, error) {
-	m, err := llama.OpenFile(path, f, &llama.Options{Threads: o.Threads, Contexts: o.Contexts, Context: o.Context, Projector: o.Projector})
+	m, err := llama.OpenFile(path, f, &llama.Options{Threads: o.Threads, Contexts: o.Contexts, Context: o.Context,
+		Projector: o.Projector, Device: o.Device, DeviceLayers: o.DeviceLayers})
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +77,7 @@ func (e *mllmEngine) info() Info {
 	i := e.model.Info()
 	return Info{Family: familyMLLM, Name: i.Name, Path: e.path, Type: i.Type, Dim: i.Width,
 		Parameters: i.Parameters + i.ProjectorParameters, Context: i.Context, ImageSize: i.TileSize, Instructions: true,
-		Projector: i.Projector}
+		Projector: i.Projector, Device: i.Device}
 }
 
 // weights make a picture fill a batch: one of them keeps a processor busy for seconds, and its result should not wait

@@ -72,7 +72,8 @@ func TestMLLMOpen(t *testing.T) {
 	e := openAt(t, path, nil)
 	info := e.Info()
 	assert.Positive(t, info.Parameters)
-	info.Parameters = 0
+	assert.NotEmpty(t, info.Device)
+	info.Parameters, info.Device = 0, ""
 	assert.Equal(t, bgevl.Info{Family: "mllm", Name: "tiny", Path: path, Type: "f32", Dim: llamatest.Width, Context: llamatest.Context,
 		ImageSize: llamatest.TileSize, Instructions: true, Projector: filepath.Join(filepath.Dir(path), "mmproj-tiny.gguf")}, info)
 

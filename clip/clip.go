@@ -20,6 +20,14 @@ type Options struct {
 	// Contexts is how many calls compute at the same time. 0: one. More only help where Threads is less than the
 	// processor has; each costs the memory of its largest batch.
 	Contexts int
+
+	// Device is what computes: "cpu" for the processor, or names of the devices that bgevl devices lists, with commas
+	// between. "": what BGEVL_DEVICE names, or else the graphics processors that this build knows and this machine has, or
+	// else the processor.
+	Device string
+
+	// DeviceLayers is how many layers of each tower lie on devices, the last ones. 0: as many as have room there.
+	DeviceLayers int
 }
 
 // Model is a CLIP model of two towers. It is safe for any number of goroutines; see the package's documentation.
@@ -49,6 +57,7 @@ type Info struct {
 	PatchSize  int
 	Text       Tower
 	Vision     Tower
+	Device     string // what computes, in words: "avx2", or "Vulkan0 (24 of 24 layers)"
 }
 
 // Tower describes one of a model's two encoders.
@@ -102,11 +111,15 @@ func open(path string, f *gguf.File, o *Options) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	model, err := csrc.NewCLIP(p.csrc(), tensors)
+	model, err := modelfile.Devices{Device: o.Device, Layers: o.DeviceLayers}.Make(func(at csrc.Placement) (*csrc.Model, error) {
+		return csrc.NewCLIP(p.csrc(at), tensors)
+	})
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{path: path, params: p, info: readInfo(f, p), tokenizer: tok, preprocess: prep,
+	info := readInfo(f, p)
+	info.Device = model.Where()
+	m := &Model{path: path, params: p, info: info, tokenizer: tok, preprocess: prep,
 		runner: modelfile.NewRunner("clip", ErrClosed, limits, modelfile.Part{Model: model, File: f})}
 	m.cleanup = runtime.AddCleanup(m, func(r *modelfile.Runner) { _ = r.Close() }, m.runner)
 	return m, nil

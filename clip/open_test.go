@@ -29,7 +29,8 @@ func TestOpen(t *testing.T) {
 	m := open(t, cliptest.New(), nil)
 	info := m.Info()
 	assert.Positive(t, info.Parameters)
-	info.Parameters = 0
+	assert.NotEmpty(t, info.Device)
+	info.Parameters, info.Device = 0, ""
 	assert.Equal(t, clip.Info{
 		Name: "tiny", Type: "f32", Dim: cliptest.Projection, Context: cliptest.Context, Vocab: cliptest.VocabSize(),
 		ImageSize: cliptest.ImageSize, PatchSize: cliptest.PatchSize,

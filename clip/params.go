@@ -88,7 +88,7 @@ func checkFamily(f *gguf.File) error {
 }
 
 // csrc gives the hyperparameters to C.
-func (p *params) csrc() csrc.CLIPParams {
+func (p *params) csrc(at csrc.Placement) csrc.CLIPParams {
 	return csrc.CLIPParams{Text: p.text.C(p.gelu), Vocab: p.vocab, Context: p.context, Vision: p.vision.C(p.gelu),
-		ImageSize: p.imageSize, PatchSize: p.patchSize, Projection: p.projection, FileMapped: true}
+		ImageSize: p.imageSize, PatchSize: p.patchSize, Projection: p.projection, Placement: at}
 }

@@ -62,23 +62,33 @@ typedef struct bge_tower {
     int32_t gelu;   // 0: quick GELU, x * sigmoid(1.702 x); 1: GELU by erf
 } bge_tower;
 
+// Where a model's weights lie and what computes with them. All zero: the best kernels of this processor.
+typedef struct bge_placement {
+    const char *kernels; // NULL: the best that this processor can run. "ref", "avx2", "avx512", "neon", ... forces one
+                         // instruction set; "ggml" uses ggml's own operations throughout
+    const char *devices; // NULL: the processor alone. Names of bge_device_get with commas between: the last layers of
+                         // each tower or decoder lie there, in the order of the names and in parts as large as the
+                         // devices' memory allows, and ggml's own operations compute them
+    int32_t device_layers; // how many layers of each tower or decoder; -1: as many as the devices have memory for
+    int32_t file_mapped;   // 1: tensor data lies in a read-only file mapping, whose pages may be given back once a
+                           // weight has been repacked or copied (they are read again from the file if touched again)
+} bge_placement;
+
 typedef struct bge_clip_params {
     uint32_t struct_size; // sizeof(bge_clip_params)
     bge_tower text;
     int32_t n_vocab;
     int32_t n_ctx; // positions of the text tower
     bge_tower vision;
-    int32_t image_size;  // pixels a side
-    int32_t patch_size;  // pixels a side; divides image_size
-    int32_t n_proj;      // width of the shared embedding space
-    int32_t file_mapped; // 1: tensor data lies in a read-only file mapping, whose pages may be given back once a
-                         // weight has been repacked (they are read again from the file if touched again)
-    const char *kernels; // NULL: the best that this processor can run. "ref", "avx2", "avx512", "neon", ... forces one
-                         // instruction set; "ggml" uses ggml's own operations throughout
+    int32_t image_size; // pixels a side
+    int32_t patch_size; // pixels a side; divides image_size
+    int32_t n_proj;     // width of the shared embedding space
+    bge_placement placement;
 } bge_clip_params;
 
-// Makes a CLIP model of two towers from validated weights. Weights are repacked tower by tower, when first used.
-// Fails with BGE_ERR_ARGUMENT for a missing tensor or a wrong shape, naming it.
+// Makes a CLIP model of two towers from validated weights. Weights of the processor's are repacked tower by tower, when
+// first used; those of devices are copied there at once. Fails with BGE_ERR_ARGUMENT for a missing tensor, a wrong
+// shape or an unknown device, naming it, and with BGE_ERR_MEMORY where a device has no room.
 int32_t bge_clip_new(const bge_clip_params *params, const bge_tensor *tensors, int64_t n_tensors, bge_model **out,
                      bge_error *err) BGE_NOEXCEPT;
 
@@ -89,8 +99,7 @@ typedef struct bge_llava_params {
     int32_t image_size;   // pixels a side of a tile
     int32_t patch_size;   // pixels a side; divides image_size
     int32_t n_out;        // width of the language model
-    int32_t file_mapped;  // as in bge_clip_params
-    const char *kernels;  // as in bge_clip_params
+    bge_placement placement;
 } bge_llava_params;
 
 int32_t bge_llava_new(const bge_llava_params *params, const bge_tensor *tensors, int64_t n_tensors, bge_model **out,
@@ -103,13 +112,12 @@ typedef struct bge_llama_params {
     int32_t n_embd;
     int32_t n_ff;
     int32_t n_head;
-    int32_t n_head_kv;   // divides n_head
-    int32_t d_head;      // width of a head, even
-    int32_t n_vocab;     // rows of the token embeddings
-    float eps;           // of the RMS norms
-    float rope_theta;    // base of the rotary frequencies
-    int32_t file_mapped; // as in bge_clip_params
-    const char *kernels; // as in bge_clip_params
+    int32_t n_head_kv; // divides n_head
+    int32_t d_head;    // width of a head, even
+    int32_t n_vocab;   // rows of the token embeddings
+    float eps;         // of the RMS norms
+    float rope_theta;  // base of the rotary frequencies
+    bge_placement placement;
 } bge_llama_params;
 
 // Where output.weight is missing, the token embeddings serve as the output layer.
@@ -119,11 +127,17 @@ int32_t bge_llama_new(const bge_llama_params *params, const bge_tensor *tensors,
 // Drops the caller's hold on a model. Contexts made from it keep it alive. NULL is allowed.
 void bge_model_free(bge_model *model) BGE_NOEXCEPT;
 
-// Bytes held by a model beside the caller's tensors: repacked weights and small tables.
+// Bytes of this machine's memory held by a model beside the caller's tensors: repacked weights and small tables.
 int64_t bge_model_bytes(const bge_model *model) BGE_NOEXCEPT;
 
 // The instruction set that a model's kernels use, a static string.
 const char *bge_model_kernels(const bge_model *model) BGE_NOEXCEPT;
+
+// How many layers a model has, over all its towers, and what the device `i` of its placement holds of them: the number
+// of layers, and the bytes of its memory. Zero where there is no such device.
+int32_t bge_model_layers(const bge_model *model) BGE_NOEXCEPT;
+int32_t bge_model_device_layers(const bge_model *model, int32_t i) BGE_NOEXCEPT;
+int64_t bge_model_device_bytes(const bge_model *model, int32_t i) BGE_NOEXCEPT;
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Contexts
@@ -201,6 +215,31 @@ int32_t bge_llama_decode(bge_context *context, const bge_llama_batch *batch, int
 // The instruction set that kernels = NULL chooses here, with BGEVL_CPU heeded; NULL where BGEVL_CPU names one that this
 // processor or build lacks. A static string.
 const char *bge_cpu_kernels(void) BGE_NOEXCEPT;
+
+// The instruction sets that can be chosen here, best first; NULL past the last. Static strings.
+const char *bge_cpu_kernels_at(int32_t i) BGE_NOEXCEPT;
+
+typedef enum bge_device_kind {
+    BGE_DEVICE_CPU = 0,
+    BGE_DEVICE_GPU = 1,
+    BGE_DEVICE_INTEGRATED = 2,  // a GPU that shares this machine's memory
+    BGE_DEVICE_ACCELERATOR = 3, // helps the processor, as a BLAS library does; holds no weights of its own
+} bge_device_kind;
+
+typedef struct bge_device {
+    char name[64]; // "Vulkan0"
+    char description[256];
+    char backend[64];   // "Vulkan"
+    int32_t kind;       // bge_device_kind
+    int32_t reserved;   // zero
+    int64_t free_bytes; // of its memory; zero where the backend cannot tell
+    int64_t total_bytes;
+} bge_device;
+
+// The devices that this build can compute on and that this machine has, the processor among them. A backend is started
+// by the first of these calls, which may take a second; -1 where that failed.
+int32_t bge_device_count(bge_error *err) BGE_NOEXCEPT;
+int32_t bge_device_get(int32_t i, bge_device *out, bge_error *err) BGE_NOEXCEPT;
 
 #ifdef __cplusplus
 }

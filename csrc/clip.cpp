@@ -4,6 +4,7 @@
 #include "clip.hpp"
 #include "context.hpp"
 
+#include <algorithm>
 #include <cinttypes>
 
 namespace bge {
@@ -29,11 +30,13 @@ void check_clip(const bge_clip_params &p) {
 std::unique_ptr<clip_model> load_clip(const bge_clip_params &p, loader &load) {
     auto c = std::make_unique<clip_model>();
     c->n_proj = p.n_proj;
-    load_tower(load, c->text, p.text, "t", "text_projection", p.n_proj);
-    load_tower(load, c->vision, p.vision, "v", "visual_projection", p.n_proj);
     c->token_embd = load.matrix("t.token_embd.weight", {p.text.n_embd, p.n_vocab});
+    load.tower();
     c->text_pos = load.table("t.position_embd.weight", {p.text.n_embd, p.n_ctx});
+    load_tower(load, c->text, p.text, "t", "text_projection", p.n_proj);
+    load.tower();
     c->patches.load(load, p.vision.n_embd, p.image_size, p.patch_size);
+    load_tower(load, c->vision, p.vision, "v", "visual_projection", p.n_proj);
     return c;
 }
 
@@ -145,7 +148,7 @@ void encode_image(bge_context &context, const float *pixels, int64_t n_images, f
     const auto build = [&](graph &g) {
         return encode(g, c.vision, c.patches.build(g, pixels, n_images, c.vision.layers.p.eps), b);
     };
-    context.run(c.vision.layers.max_nodes(), build, dst, dst_len);
+    context.run(build, dst, dst_len);
 }
 
 void encode_text(bge_context &context, const int32_t *ids, int64_t n_ids, const int32_t *lengths, const int32_t *pool,
@@ -154,13 +157,12 @@ void encode_text(bge_context &context, const int32_t *ids, int64_t n_ids, const 
     make_tower_ready(context, c.text, nullptr);
     const pooled b = pool_texts(lengths, pool, n_rows);
     const auto build = [&](graph &g) {
-        ggml_tensor *tokens = g.input_ids({ids, ids + n_ids});
-        ggml_tensor *at = g.input_ids(positions(lengths, n_rows));
-        ggml_tensor *x = ggml_get_rows(g.ctx, c.token_embd, tokens); // [n_embd, n_ids]
-        x = ggml_add(g.ctx, x, ggml_get_rows(g.ctx, c.text_pos, at));
+        g.compute_where(c.text.layers.layers.front().q.w);
+        ggml_tensor *x = g.embeddings(c.token_embd, {ids, ids + n_ids}, nullptr); // [n_embd, n_ids]
+        x = ggml_add(g.ctx, x, g.rows(c.text_pos, positions(lengths, n_rows)));
         return encode(g, c.text, x, b);
     };
-    context.run(c.text.layers.max_nodes(), build, dst, dst_len);
+    context.run(build, dst, dst_len);
 }
 
 } // namespace
@@ -171,9 +173,11 @@ int32_t bge_clip_new(const bge_clip_params *params, const bge_tensor *tensors, i
     return bge::guarded(err, [&] {
         bge::check_call("bge_clip_new", params, {tensors, out});
         bge::check_clip(*params);
-        auto model = std::make_unique<bge_model>(params->kernels, params->file_mapped != 0);
+        auto model = std::make_unique<bge_model>(params->placement);
         bge::loader load(*model, tensors, n_tensors);
         model->clip = bge::load_clip(*params, load);
+        model->max_nodes = std::max(model->clip->text.layers.max_nodes(), model->clip->vision.layers.max_nodes());
+        load.place(params->placement);
         *out = model.release();
     });
 }

@@ -4,7 +4,71 @@
 
 #include <cinttypes>
 
+namespace {
+
+bool is_set(void *flag) {
+    return static_cast<std::atomic<int32_t> *>(flag)->load() != 0;
+}
+
+// ggml asks before each operation on a device whether it should wait for its end, which costs some, and stops there if
+// the answer to that is no.
+constexpr int32_t operations_between_checks = 32;
+
+bool go_on(ggml_tensor *, bool ask, void *data) {
+    bge::scheduler &s = *static_cast<bge::scheduler *>(data);
+    if (!ask) {
+        return s.cancel.load() == 0;
+    }
+    if (s.until_check > 0) {
+        s.until_check--;
+        return false;
+    }
+    s.until_check = operations_between_checks;
+    return true;
+}
+
+} // namespace
+
+namespace bge {
+
+scheduler::scheduler(const bge_model &model, int n_threads, ggml_threadpool *threads, std::atomic<int32_t> &flag)
+    : cancel(flag) {
+    std::vector<ggml_backend_device *> all;
+    std::vector<ggml_backend *> raw;
+    for (const device_part &d : model.devices) {
+        all.push_back(d.device);
+    }
+    all.push_back(ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU));
+    for (ggml_backend_device *device : all) {
+        streams.emplace_back(ggml_backend_dev_init(device, nullptr));
+        ggml_backend *stream = streams.back().get();
+        if (stream == nullptr) {
+            fail(BGE_ERR_UNSUPPORTED, "device %s could not be started", ggml_backend_dev_name(device));
+        }
+        raw.push_back(stream);
+        if (ggml_backend_dev_type(device) == GGML_BACKEND_DEVICE_TYPE_CPU) { // which may be chosen as a device too
+            ggml_backend_cpu_set_n_threads(stream, n_threads);
+            ggml_backend_cpu_set_threadpool(stream, threads);
+            ggml_backend_cpu_set_abort_callback(stream, is_set, &flag);
+        }
+    }
+    // Its table holds leaves beside the operations.
+    sched.reset(ggml_backend_sched_new(raw.data(), nullptr, int(raw.size()), 2 * model.max_nodes, false, false));
+    ggml_backend_sched_set_eval_callback(sched.get(), go_on, this);
+}
+
+size_t scheduler::bytes() const {
+    size_t n = 0;
+    for (const stream &s : streams) {
+        n += ggml_backend_sched_get_buffer_size(sched.get(), s.get());
+    }
+    return n;
+}
+
+} // namespace bge
+
 bge_context::~bge_context() {
+    devices.reset();
     ggml_gallocr_free(memory);
     ggml_threadpool_free(threads);
     bge::release(model);
@@ -20,10 +84,7 @@ ggml_cgraph *bge_context::nodes_of(bge::graph &g, ggml_tensor *out, size_t max_n
     return nodes;
 }
 
-void bge_context::compute(bge::graph &g, ggml_cgraph *nodes) {
-    if (!ggml_gallocr_alloc_graph(memory, nodes)) {
-        throw std::bad_alloc();
-    }
+void bge_context::prepare(bge::graph &g) {
     for (const auto &[tensor, fill] : g.inputs) {
         if (tensor->data != nullptr) { // an input that nothing reads gets no memory
             fill(tensor);
@@ -33,13 +94,12 @@ void bge_context::compute(bge::graph &g, ggml_cgraph *nodes) {
         op->bind(tensor);
     }
     scratch.grow(g.scratch_bytes(), n_threads);
-    ggml_cplan plan = ggml_graph_plan(nodes, n_threads, threads);
-    work.resize(plan.work_size);
-    plan.work_data = work.data();
-    plan.abort_callback = [](void *data) { return static_cast<std::atomic<int32_t> *>(data)->load() != 0; };
-    plan.abort_callback_data = &cancel;
-    bytes = int64_t(ggml_gallocr_get_buffer_size(memory, 0) + headers.size() + work.size() + scratch.size);
-    switch (ggml_graph_compute(nodes, &plan)) {
+}
+
+namespace {
+
+void check_status(ggml_status status) {
+    switch (status) {
     case GGML_STATUS_SUCCESS:
         return;
     case GGML_STATUS_ABORTED:
@@ -49,6 +109,38 @@ void bge_context::compute(bge::graph &g, ggml_cgraph *nodes) {
     default:
         bge::fail(BGE_ERR_INTERNAL, "ggml could not compute the graph");
     }
+}
+
+} // namespace
+
+void bge_context::compute(bge::graph &g, ggml_cgraph *nodes) {
+    if (!ggml_gallocr_alloc_graph(memory, nodes)) {
+        throw std::bad_alloc();
+    }
+    prepare(g);
+    ggml_cplan plan = ggml_graph_plan(nodes, n_threads, threads);
+    work.resize(plan.work_size);
+    plan.work_data = work.data();
+    plan.abort_callback = is_set;
+    plan.abort_callback_data = &cancel;
+    bytes = int64_t(ggml_gallocr_get_buffer_size(memory, 0) + headers.size() + work.size() + scratch.size);
+    check_status(ggml_graph_compute(nodes, &plan));
+}
+
+void bge_context::compute_on_devices(bge::graph &g, ggml_cgraph *nodes) {
+    bge::scheduler &d = *devices;
+    ggml_backend_sched_reset(d.sched.get());
+    for (const auto &[tensor, op] : g.ops) {
+        ggml_backend_sched_set_tensor_backend(d.sched.get(), tensor, d.processor());
+    }
+    if (!ggml_backend_sched_alloc_graph(d.sched.get(), nodes)) {
+        throw std::bad_alloc();
+    }
+    prepare(g); // inputs are the processor's, and copied from there
+    bytes = int64_t(d.bytes() + headers.size() + scratch.size);
+    d.until_check = 0;
+    const ggml_status status = ggml_backend_sched_graph_compute(d.sched.get(), nodes);
+    check_status(cancel.load() != 0 ? GGML_STATUS_ABORTED : status);
 }
 
 int64_t bge_context::plan(bge::graph &g, ggml_cgraph *nodes) {
@@ -75,12 +167,18 @@ int32_t bge_context_new(bge_model *model, const bge_context_params *params, bge_
         bge::retain(model);
         context->model = model;
         context->n_threads = params->n_threads;
-        context->memory = ggml_gallocr_new(ggml_backend_cpu_buffer_type());
         if (params->n_threads > 1) {
             ggml_threadpool_params pool = ggml_threadpool_params_default(params->n_threads);
             context->threads = ggml_threadpool_new(&pool);
         }
-        if (context->memory == nullptr || (params->n_threads > 1 && context->threads == nullptr)) {
+        if (model->on_devices()) {
+            context->devices =
+                std::make_unique<bge::scheduler>(*model, params->n_threads, context->threads, context->cancel);
+        } else {
+            context->memory = ggml_gallocr_new(ggml_backend_cpu_buffer_type());
+        }
+        if ((context->memory == nullptr && context->devices == nullptr) ||
+            (params->n_threads > 1 && context->threads == nullptr)) {
             throw std::bad_alloc();
         }
         *out = context.release();

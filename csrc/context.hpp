@@ -6,13 +6,28 @@
 
 namespace bge {
 
-// The keys and values of a conversation's tokens, layer by layer.
+// The keys and values of a conversation's tokens, layer by layer, each where its layer's weights lie.
 struct key_value_cache {
-    std::unique_ptr<ggml_context, decltype(&ggml_free)> headers{nullptr, ggml_free};
-    std::unique_ptr<void, c_free> data;
+    std::vector<std::unique_ptr<ggml_context, decltype(&ggml_free)>> headers;
+    std::vector<buffer> data;
     std::vector<ggml_tensor *> k, v; // [n_embd_kv, n_positions] f32 each
     int64_t n_positions = 0;
     int64_t n_past = 0; // positions that hold a token
+};
+
+// What runs the graphs of a model of which layers lie on devices: ggml's scheduler over a stream of each device, and
+// the processor last.
+struct scheduler {
+    std::vector<stream> streams;
+    std::unique_ptr<ggml_backend_sched, decltype(&ggml_backend_sched_free)> sched{nullptr, ggml_backend_sched_free};
+    const std::atomic<int32_t> &cancel;
+    int32_t until_check = 0; // operations on a device until `cancel` is looked at again
+
+    // Throws failure where a device cannot be started.
+    scheduler(const bge_model &model, int n_threads, ggml_threadpool *threads, std::atomic<int32_t> &cancel);
+
+    ggml_backend *processor() const { return streams.back().get(); }
+    size_t bytes() const; // of buffers, over all devices
 };
 
 } // namespace bge
@@ -20,11 +35,12 @@ struct key_value_cache {
 struct bge_context {
     bge_model *model = nullptr;
     int n_threads = 1;
-    ggml_threadpool *threads = nullptr; // NULL for one thread
-    ggml_gallocr *memory = nullptr;     // of the graphs' intermediate tensors; grows to the largest batch
-    std::vector<uint8_t> headers;       // of the graphs' tensors
-    std::vector<uint8_t> work;          // of ggml's own operations
-    bge::scratch_space scratch;         // of our kernels
+    ggml_threadpool *threads = nullptr;      // NULL for one thread
+    ggml_gallocr *memory = nullptr;          // of the graphs' intermediate tensors; grows to the largest batch
+    std::unique_ptr<bge::scheduler> devices; // runs the graphs instead, where layers lie on devices; has their memory
+    std::vector<uint8_t> headers;            // of the graphs' tensors
+    std::vector<uint8_t> work;               // of ggml's own operations
+    bge::scratch_space scratch;              // of our kernels
     std::atomic<int32_t> cancel{0};
     std::atomic<int64_t> bytes{0};
     bge::key_value_cache cache; // of a decoder's conversation
@@ -34,23 +50,30 @@ struct bge_context {
     bge_context &operator=(const bge_context &) = delete;
     ~bge_context();
 
-    // Builds a graph with at most max_nodes operations, runs it, and copies its output of n_dst floats to dst.
-    template <class Build> void run(size_t max_nodes, Build &&build, float *dst, int64_t n_dst) {
-        in_graph(max_nodes, build, [&](bge::graph &g, ggml_cgraph *nodes, ggml_tensor *out) {
-            compute(g, nodes);
-            std::memcpy(dst, out->data, size_t(n_dst) * sizeof(float));
+    // Builds a graph, runs it, and copies its output of n_dst floats to dst.
+    template <class Build> void run(Build &&build, float *dst, int64_t n_dst) {
+        in_graph(build, [&](bge::graph &g, ggml_cgraph *nodes, ggml_tensor *out) {
+            const size_t size = size_t(n_dst) * sizeof(float);
+            if (devices != nullptr) {
+                compute_on_devices(g, nodes);
+                ggml_backend_tensor_get(out, dst, 0, size);
+            } else {
+                compute(g, nodes);
+                std::memcpy(dst, out->data, size);
+            }
         });
     }
 
-    // The bytes that running such a graph would need, at least what the context already holds.
-    template <class Build> int64_t plan(size_t max_nodes, Build &&build) {
+    // The bytes that running such a graph would need, over all devices.
+    template <class Build> int64_t plan(Build &&build) {
         int64_t bytes = 0;
-        in_graph(max_nodes, build, [&](bge::graph &g, ggml_cgraph *nodes, ggml_tensor *) { bytes = plan(g, nodes); });
+        in_graph(build, [&](bge::graph &g, ggml_cgraph *nodes, ggml_tensor *) { bytes = plan(g, nodes); });
         return bytes;
     }
 
   private:
-    template <class Build, class Use> void in_graph(size_t max_nodes, Build &&build, Use &&use) {
+    template <class Build, class Use> void in_graph(Build &&build, Use &&use) {
+        const size_t max_nodes = model->max_nodes;
         headers.resize(max_nodes * ggml_tensor_overhead() + ggml_graph_overhead_custom(max_nodes, false));
         ggml_context *ctx = ggml_init({headers.size(), headers.data(), true});
         if (ctx == nullptr) {
@@ -64,5 +87,7 @@ struct bge_context {
 
     static ggml_cgraph *nodes_of(bge::graph &g, ggml_tensor *out, size_t max_nodes);
     void compute(bge::graph &g, ggml_cgraph *nodes);
+    void compute_on_devices(bge::graph &g, ggml_cgraph *nodes);
+    void prepare(bge::graph &g); // inputs and kernels, once tensors have memory
     int64_t plan(bge::graph &g, ggml_cgraph *nodes);
 };

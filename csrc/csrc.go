@@ -23,6 +23,18 @@ package csrc
 // #include "bge.h"
 import "C"
 
+// AllKernels returns the instruction sets that a Placement can choose here, the best first.
+func AllKernels() []string {
+	var names []string
+	for i := C.int32_t(0); ; i++ {
+		name := C.bge_cpu_kernels_at(i)
+		if name == nil {
+			return names
+		}
+		names = append(names, C.GoString(name))
+	}
+}
+
 // Kernels returns the instruction set whose kernels a Model uses here by default, with BGEVL_CPU heeded. It fails with
 // ErrUnsupported where BGEVL_CPU names one that this processor or build lacks.
 func Kernels() (string, error) {

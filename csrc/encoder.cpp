@@ -38,6 +38,7 @@ void encoder::load(loader &load, const bge_tower &params, const std::string &pre
     p = params;
     layers.resize(size_t(p.n_layer));
     for (size_t i = 0; i < layers.size(); i++) {
+        load.layer(i);
         const std::string at = prefix + ".blk." + std::to_string(i) + ".";
         encoder_layer &l = layers[i];
         l.ln1 = load.norm(at + "ln1", p.n_embd);
@@ -64,6 +65,7 @@ ggml_tensor *encoder::feed_forward(graph &g, const encoder_layer &l, ggml_tensor
 }
 
 ggml_tensor *encoder::layer(graph &g, const encoder_layer &l, ggml_tensor *x, const sequences &s) const {
+    g.compute_where(l.q.w);
     ggml_tensor *qkv[3];
     g.linears({&l.q, &l.k, &l.v}, g.layer_norm(l.ln1, x, p.eps), qkv);
     ggml_tensor *h = g.attention(qkv[0], qkv[1], qkv[2], p.n_head, p.n_head, s);
@@ -73,6 +75,7 @@ ggml_tensor *encoder::layer(graph &g, const encoder_layer &l, ggml_tensor *x, co
 
 ggml_tensor *encoder::layer_rows(graph &g, const encoder_layer &l, ggml_tensor *x, ggml_tensor *rows,
                                  const sequences &s) const {
+    g.compute_where(l.q.w);
     ggml_tensor *h = g.layer_norm(l.ln1, x, p.eps);
     ggml_tensor *q = g.linear(l.q, ggml_get_rows(g.ctx, h, rows), BGE_ACT_NONE, nullptr);
     ggml_tensor *kv[2];
@@ -96,6 +99,7 @@ void patch_embedding::load(loader &load, int64_t n_embd, int64_t image, int64_t 
 }
 
 ggml_tensor *patch_embedding::build(graph &g, const float *pixels, int64_t n_images, float eps) const {
+    g.compute_where(patch.w);
     ggml_tensor *patches = // [3 * patch * patch, n_tokens * n_images], the class token's row zero
         g.input(GGML_TYPE_F32, patch.n_in(), n_tokens() * n_images, [this, pixels, n_images](ggml_tensor *to) {
             float *rows = static_cast<float *>(to->data);

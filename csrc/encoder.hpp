@@ -17,7 +17,7 @@ struct encoder {
     std::vector<encoder_layer> layers;
     lazy_part part; // these layers, and whatever linear weights lie around them
 
-    // Reads the layers PREFIX.blk.N.* of a tower that check_tower accepted.
+    // Reads the layers PREFIX.blk.N.* of a tower that check_tower accepted and that load.tower() began.
     void load(loader &load, const bge_tower &params, const std::string &prefix);
 
     // Appends the layers' weights to a list for make_ready.

@@ -67,6 +67,27 @@ enum ggml_sched_priority {
     GGML_SCHED_PRIO_REALTIME,
 };
 
+enum ggml_prec {
+    GGML_PREC_DEFAULT = 0,
+    GGML_PREC_F32 = 10,
+};
+
+enum ggml_log_level {
+    GGML_LOG_LEVEL_ERROR = 4,
+};
+
+enum ggml_backend_buffer_usage {
+    GGML_BACKEND_BUFFER_USAGE_ANY = 0,
+    GGML_BACKEND_BUFFER_USAGE_WEIGHTS = 1,
+};
+
+enum ggml_backend_dev_type {
+    GGML_BACKEND_DEVICE_TYPE_CPU = 0,
+    GGML_BACKEND_DEVICE_TYPE_GPU = 1,
+    GGML_BACKEND_DEVICE_TYPE_IGPU = 2,
+    GGML_BACKEND_DEVICE_TYPE_ACCEL = 3,
+};
+
 struct ggml_init_params {
     size_t mem_size;  // bytes
     void *mem_buffer; // NULL: ggml allocates it

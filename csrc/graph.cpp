@@ -21,6 +21,29 @@ void scratch_space::grow(size_t piece_bytes, int n_threads) {
     }
 }
 
+bool sequences::alike() const {
+    const int32_t n_q = q_start[1] - q_start[0], n_kv = kv_start[1] - kv_start[0];
+    for (int32_t i = 1; i < n(); i++) {
+        if (q_start[i + 1] - q_start[i] != n_q || kv_start[i + 1] - kv_start[i] != n_kv) {
+            return false;
+        }
+        for (int32_t r = 0; causal && r < n_q; r++) {
+            if (keys_of(i, q_start[i] + r) != keys_of(0, r)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+int32_t sequences::keys_of(int32_t i, int32_t r) const {
+    const int32_t n_keys = kv_start[i + 1] - kv_start[i];
+    if (!causal) {
+        return n_keys;
+    }
+    return (q_pos.empty() ? n_keys - (q_start[i + 1] - r) : q_pos[r]) + 1;
+}
+
 rotary::rotary(std::vector<int32_t> positions, int32_t width, float base)
     : at(std::move(positions)), d_head(width), theta(base) {
     std::vector<float> frequency;
@@ -230,11 +253,40 @@ ggml_tensor *graph::input_ids(std::vector<int32_t> ids) {
     return t;
 }
 
+ggml_tensor *graph::embeddings(const ggml_tensor *table, std::vector<int32_t> ids, const float *own) {
+    const int64_t n = int64_t(ids.size());
+    return input(GGML_TYPE_F32, table->ne[0], n, [table, own, ids = std::move(ids)](ggml_tensor *to) {
+        const ggml_to_float_t to_float = ggml_get_type_traits(table->type)->to_float;
+        const size_t width = size_t(table->ne[0]);
+        float *row = floats(to);
+        const float *given = own;
+        for (const int32_t id : ids) {
+            const char *entry = static_cast<const char *>(table->data) + table->nb[1] * size_t(std::max(id, 0));
+            if (id == BGE_EMBEDDING) {
+                std::memcpy(row, given, width * sizeof(float));
+                given += width;
+            } else if (table->type == GGML_TYPE_F32) {
+                std::memcpy(row, entry, width * sizeof(float));
+            } else {
+                to_float(entry, row, int64_t(width));
+            }
+            row += width;
+        }
+    });
+}
+
+// a: [n, n_a, ...], b: [n, n_b, ...], result: [n_a, n_b, ...], its sums in f32 on every device
+ggml_tensor *graph::product(ggml_tensor *a, ggml_tensor *b) {
+    ggml_tensor *y = ggml_mul_mat(ctx, a, b);
+    ggml_mul_mat_set_prec(y, GGML_PREC_F32);
+    return y;
+}
+
 ggml_tensor *graph::linear(const linear_weight &l, ggml_tensor *x, int32_t act, ggml_tensor *residual) {
-    if (model.kernels != nullptr) {
+    if (kernels != nullptr) {
         return parts({&l}, x, act, residual);
     }
-    ggml_tensor *y = ggml_mul_mat(ctx, l.w, x); // [n_out, n]
+    ggml_tensor *y = product(l.w, x); // [n_out, n]
     y = l.bias != nullptr ? ggml_add(ctx, y, l.bias) : y;
     y = activate(ctx, y, act);
     return residual != nullptr ? ggml_add(ctx, y, residual) : y;
@@ -244,7 +296,7 @@ ggml_tensor *graph::linear(const linear_weight &l, ggml_tensor *x, int32_t act, 
 // have none.
 ggml_tensor *graph::parts(std::initializer_list<const linear_weight *> layers, ggml_tensor *x, int32_t first_act,
                           ggml_tensor *residual) {
-    auto op = std::make_unique<linear_op>(model.kernels, scratch);
+    auto op = std::make_unique<linear_op>(kernels, scratch);
     op->args.m = x->ne[1];
     op->args.allow_bf16 = 1;
     int64_t width = 0;
@@ -255,7 +307,7 @@ ggml_tensor *graph::parts(std::initializer_list<const linear_weight *> layers, g
         const int32_t at = op->args.n_parts++;
         op->args.part[at] = part_of(*l, at == 0 ? first_act : int32_t(BGE_ACT_NONE));
         if (l->packed == nullptr) {
-            reads[bge_linear_reads(model.kernels, l->w->type, l->n_in())] = true;
+            reads[bge_linear_reads(kernels, l->w->type, l->n_in())] = true;
         }
         width += l->n_out();
     }
@@ -268,15 +320,14 @@ ggml_tensor *graph::parts(std::initializer_list<const linear_weight *> layers, g
     for (const int32_t as : {BGE_X_INT8, BGE_X_INT16}) {
         if (reads[as]) {
             const int64_t bytes = bge_codes_bytes(as, x->ne[0]);
-            op->codes[as] =
-                add(custom(bytes, x->ne[1], {x}, std::make_unique<encode_op>(model.kernels, as), GGML_TYPE_I8));
+            op->codes[as] = add(custom(bytes, x->ne[1], {x}, std::make_unique<encode_op>(kernels, as), GGML_TYPE_I8));
         }
     }
     return custom(width, x->ne[1], std::move(from), std::move(op)); // [n_out of each layer, n]
 }
 
 void graph::linears(std::initializer_list<const linear_weight *> layers, ggml_tensor *x, ggml_tensor **y) {
-    if (model.kernels == nullptr) {
+    if (kernels == nullptr) {
         for (const linear_weight *l : layers) {
             *y++ = linear(*l, x, BGE_ACT_NONE, nullptr);
         }
@@ -291,7 +342,7 @@ void graph::linears(std::initializer_list<const linear_weight *> layers, ggml_te
 }
 
 ggml_tensor *graph::gated(const linear_weight &gate, const linear_weight &up, ggml_tensor *x) {
-    if (model.kernels == nullptr) {
+    if (kernels == nullptr) {
         ggml_tensor *g = ggml_silu(ctx, linear(gate, x, BGE_ACT_NONE, nullptr));
         return ggml_mul(ctx, g, linear(up, x, BGE_ACT_NONE, nullptr));
     }
@@ -302,7 +353,7 @@ ggml_tensor *graph::gated(const linear_weight &gate, const linear_weight &up, gg
 }
 
 ggml_tensor *graph::norm(const norm_weight &w, ggml_tensor *x, float eps) {
-    auto op = std::make_unique<norm_op>(model.kernels);
+    auto op = std::make_unique<norm_op>(kernels);
     op->args.weight = floats(w.w);
     op->args.bias = w.b != nullptr ? floats(w.b) : nullptr;
     op->args.m = x->ne[1];
@@ -312,21 +363,21 @@ ggml_tensor *graph::norm(const norm_weight &w, ggml_tensor *x, float eps) {
 }
 
 ggml_tensor *graph::layer_norm(const norm_weight &w, ggml_tensor *x, float eps) {
-    if (model.kernels == nullptr) {
+    if (kernels == nullptr) {
         return ggml_add(ctx, ggml_mul(ctx, ggml_norm(ctx, x, eps), w.w), w.b);
     }
     return norm(w, x, eps);
 }
 
 ggml_tensor *graph::rms_norm(const norm_weight &w, ggml_tensor *x, float eps) {
-    if (model.kernels == nullptr) {
+    if (kernels == nullptr) {
         return ggml_mul(ctx, ggml_rms_norm(ctx, x, eps), w.w);
     }
     return norm(w, x, eps);
 }
 
 ggml_tensor *graph::rope(ggml_tensor *x, const rotary &r) {
-    if (model.kernels == nullptr) {
+    if (kernels == nullptr) {
         ggml_tensor *heads = ggml_reshape_3d(ctx, ggml_cont(ctx, x), r.d_head, x->ne[0] / r.d_head, x->ne[1]);
         constexpr int neighbouring_pairs = 0; // GGML_ROPE_TYPE_NORMAL
         heads = ggml_rope_ext(ctx, heads, input_ids(r.at), nullptr, r.d_head, neighbouring_pairs, 0, r.theta, 1, 0, 1,
@@ -338,10 +389,10 @@ ggml_tensor *graph::rope(ggml_tensor *x, const rotary &r) {
 
 ggml_tensor *graph::attention(ggml_tensor *q, ggml_tensor *k, ggml_tensor *v, int32_t n_head, int32_t n_kv_head,
                               const sequences &s) {
-    if (model.kernels == nullptr) {
+    if (kernels == nullptr) {
         return attention_ggml(q, k, v, n_head, n_kv_head, s);
     }
-    auto op = std::make_unique<attention_op>(model.kernels, scratch);
+    auto op = std::make_unique<attention_op>(kernels, scratch);
     op->args.q_start = s.q_start.data();
     op->args.kv_start = s.kv_start.data();
     op->args.q_pos = s.q_pos.empty() ? nullptr : s.q_pos.data();
@@ -354,30 +405,54 @@ ggml_tensor *graph::attention(ggml_tensor *q, ggml_tensor *k, ggml_tensor *v, in
     return custom(q->ne[0], q->ne[1], {q, k, v}, std::move(op));
 }
 
-// ggml knows no sequences of different lengths in one batch: a mask keeps each query to the keys of its own.
-ggml_tensor *graph::attention_ggml(ggml_tensor *q, ggml_tensor *k, ggml_tensor *v, int32_t n_head, int32_t n_kv_head,
-                                   const sequences &s) {
-    const int64_t n_q = q->ne[1], n_kv = k->ne[1], d_head = q->ne[0] / n_head;
-    ggml_tensor *mask = input(GGML_TYPE_F32, n_kv, n_q, [&s, n_kv, n_q](ggml_tensor *to) {
-        std::fill_n(floats(to), n_kv * n_q, -std::numeric_limits<float>::infinity());
-        for (int32_t i = 0; i < s.n(); i++) {
-            const int32_t n_keys = s.kv_start[i + 1] - s.kv_start[i];
-            for (int32_t r = s.q_start[i]; r < s.q_start[i + 1]; r++) {
-                const int32_t pos = s.q_pos.empty() ? n_keys - (s.q_start[i + 1] - r) : s.q_pos[r];
-                std::fill_n(floats(to) + r * n_kv + s.kv_start[i], s.causal ? pos + 1 : n_keys, 0.0f);
+// A mask keeps each query to the keys that are its own. Sequences that are all alike share one.
+ggml_tensor *graph::attention_mask(ggml_type type, int64_t n_kv, int64_t n_q, const sequences &s) {
+    const bool shared = s.alike();
+    return input(type, n_kv, n_q, [&s, n_kv, shared, type](ggml_tensor *to) {
+        constexpr uint16_t f16_minus_infinity = 0xfc00;
+        const int32_t n = shared ? 1 : s.n();
+        const auto fill = [&](auto *to, auto hidden) {
+            std::fill_n(to, n_kv * s.q_start[size_t(n)], hidden);
+            for (int32_t i = 0; i < n; i++) {
+                for (int32_t r = s.q_start[i]; r < s.q_start[i + 1]; r++) {
+                    std::fill_n(to + r * n_kv + s.kv_start[i], s.keys_of(i, r), decltype(hidden)(0));
+                }
             }
+        };
+        if (type == GGML_TYPE_F16) {
+            fill(static_cast<uint16_t *>(to->data), f16_minus_infinity);
+        } else {
+            fill(floats(to), -std::numeric_limits<float>::infinity());
         }
     });
-    const auto heads = [&](ggml_tensor *x, int32_t count) { // [d_head, n, count]
+}
+
+// Sequences that are all alike are a dimension of their own; ggml knows no others in one batch, so that those of
+// different lengths are one to it, with a mask.
+ggml_tensor *graph::attention_ggml(ggml_tensor *q, ggml_tensor *k, ggml_tensor *v, int32_t n_head, int32_t n_kv_head,
+                                   const sequences &s) {
+    const int64_t n_seq = s.alike() ? s.n() : 1;
+    const int64_t n_q = q->ne[1] / n_seq, n_kv = k->ne[1] / n_seq, d_head = q->ne[0] / n_head;
+    const bool masked = s.causal || n_seq != s.n();
+    const auto mask = [&](ggml_type type) { return masked ? attention_mask(type, n_kv, n_q, s) : nullptr; };
+    const auto heads = [&](ggml_tensor *x, int32_t count, int64_t n) { // [d_head, n, count, n_seq]
         x = ggml_cont_2d(ctx, x, x->ne[0], x->ne[1]);
-        return ggml_permute(ctx, ggml_reshape_3d(ctx, x, d_head, count, x->ne[1]), 0, 2, 1, 3);
+        return ggml_permute(ctx, ggml_reshape_4d(ctx, x, d_head, count, n, n_seq), 0, 2, 1, 3);
     };
-    ggml_tensor *scores = ggml_mul_mat(ctx, heads(k, n_kv_head), heads(q, n_head)); // [n_kv, n_q, n_head]
-    scores = ggml_soft_max_ext(ctx, scores, mask, 1 / std::sqrt(float(d_head)), 0);
-    ggml_tensor *values =
-        ggml_cont(ctx, ggml_permute(ctx, heads(v, n_kv_head), 1, 0, 2, 3)); // [n_kv, d_head, n_kv_head]
-    ggml_tensor *mixed = ggml_mul_mat(ctx, values, scores);                 // [d_head, n_q, n_head]
-    return ggml_cont_2d(ctx, ggml_permute(ctx, mixed, 0, 2, 1, 3), q->ne[0], n_q);
+    ggml_tensor *qh = heads(q, n_head, n_q), *kh = heads(k, n_kv_head, n_kv), *vh = heads(v, n_kv_head, n_kv);
+    const float scale = 1 / std::sqrt(float(d_head));
+    if (device != nullptr) { // which never stores the scores, where the device can do that
+        ggml_tensor *y = ggml_flash_attn_ext(ctx, qh, kh, vh, mask(GGML_TYPE_F16), scale, 0, 0);
+        ggml_flash_attn_ext_set_prec(y, GGML_PREC_F32);
+        if (ggml_backend_dev_supports_op(device, y)) {
+            return ggml_reshape_2d(ctx, y, q->ne[0], q->ne[1]); // y: [d_head, n_head, n_q, n_seq]
+        }
+    }
+    ggml_tensor *scores = product(kh, qh); // [n_kv, n_q, n_head, n_seq]
+    scores = ggml_soft_max_ext(ctx, scores, mask(GGML_TYPE_F32), scale, 0);
+    ggml_tensor *values = ggml_cont(ctx, ggml_permute(ctx, vh, 1, 0, 2, 3)); // [n_kv, d_head, n_kv_head, n_seq]
+    ggml_tensor *mixed = product(values, scores);                            // [d_head, n_q, n_head, n_seq]
+    return ggml_cont_2d(ctx, ggml_permute(ctx, mixed, 0, 2, 1, 3), q->ne[0], q->ne[1]);
 }
 
 } // namespace bge

@@ -1,5 +1,6 @@
 // The blocks from which graphs are built. The linear layers, norms, rope() and attention() are the only places that
-// choose between ggml's own operations and a custom operation over our kernels; everything else is written once.
+// choose between ggml's own operations, which devices compute, and a custom operation over our kernels, which the
+// processor does; everything else is written once.
 #pragma once
 
 #include "model.hpp"
@@ -25,6 +26,12 @@ struct sequences {
     bool causal = false;
 
     int32_t n() const { return int32_t(kv_start.size()) - 1; }
+
+    // Whether all are alike: as many queries and keys, and the same positions.
+    bool alike() const;
+
+    // How many of its sequence's keys, from the first on, the query row r of sequence i attends to.
+    int32_t keys_of(int32_t i, int32_t r) const;
 };
 
 // Rotary positions of a list of tokens. The cosines and sines are made once for all layers, as the reference makes
@@ -51,11 +58,22 @@ class graph {
     using fill_function = std::function<void(ggml_tensor *)>;
 
     graph(const bge_model &model, ggml_context *ctx, scratch_space &scratch)
-        : ctx(ctx), model(model), scratch(scratch) {}
+        : ctx(ctx), model(model), scratch(scratch), kernels(model.kernels) {}
+
+    // What is added from here on is computed where a weight lies: on its device by ggml's operations, or else by our
+    // kernels.
+    void compute_where(const ggml_tensor *weight) {
+        device = device_of(weight);
+        kernels = device != nullptr ? nullptr : model.kernels;
+    }
 
     // An input tensor, filled by `fill` once it has memory.
     ggml_tensor *input(ggml_type type, int64_t ne0, int64_t ne1, fill_function fill);
     ggml_tensor *input_ids(std::vector<int32_t> ids); // [n]
+
+    // The entries of a table of the processor's; where an id is BGE_EMBEDDING, the next row of `own` instead.
+    // table: [n_embd, n_vocab], result: [n_embd, n_ids]
+    ggml_tensor *embeddings(const ggml_tensor *table, std::vector<int32_t> ids, const float *own);
 
     // act(W x + bias) + residual; act is BGE_ACT_*, residual may be NULL. x: [n_in, n], result: [n_out, n]
     ggml_tensor *linear(const linear_weight &l, ggml_tensor *x, int32_t act, ggml_tensor *residual);
@@ -93,6 +111,8 @@ class graph {
     friend struct ::bge_context;
     const bge_model &model;
     scratch_space &scratch;
+    const bge_kernels *kernels;            // of what is added now; NULL: ggml's own operations
+    ggml_backend_device *device = nullptr; // that computes it; NULL: the processor
     std::vector<std::pair<ggml_tensor *, fill_function>> inputs;
     std::vector<std::pair<ggml_tensor *, std::unique_ptr<kernel_op>>> ops;
     std::vector<ggml_tensor *> early;
@@ -104,6 +124,8 @@ class graph {
                        ggml_tensor *residual);
     ggml_tensor *attention_ggml(ggml_tensor *q, ggml_tensor *k, ggml_tensor *v, int32_t n_head, int32_t n_kv_head,
                                 const sequences &s);
+    ggml_tensor *attention_mask(ggml_type type, int64_t n_kv, int64_t n_q, const sequences &s);
+    ggml_tensor *product(ggml_tensor *a, ggml_tensor *b);
 };
 
 } // namespace bge

@@ -6,6 +6,7 @@
 #include "llama_batch.hpp"
 
 #include <cinttypes>
+#include <set>
 
 namespace bge {
 namespace {
@@ -34,8 +35,11 @@ std::unique_ptr<llama_model> load_llama(const bge_llama_params &p, loader &load)
     const auto rms = [&](const std::string &name) {
         return norm_weight{load.table(name + ".weight", {p.n_embd}), nullptr};
     };
+    m->token_embd = load.matrix("token_embd.weight", {p.n_embd, p.n_vocab});
     m->layers.resize(size_t(p.n_layer));
+    load.tower();
     for (size_t i = 0; i < m->layers.size(); i++) {
+        load.layer(i);
         const std::string at = "blk." + std::to_string(i) + ".";
         decoder_layer &l = m->layers[i];
         l.attn_norm = rms(at + "attn_norm");
@@ -49,7 +53,6 @@ std::unique_ptr<llama_model> load_llama(const bge_llama_params &p, loader &load)
         l.down = load.linear(at + "ffn_down", p.n_ff, p.n_embd, false);
     }
     m->output_norm = rms("output_norm");
-    m->token_embd = load.matrix("token_embd.weight", {p.n_embd, p.n_vocab});
     if (load.has("output.weight")) {
         m->output = load.linear("output", p.n_embd, p.n_vocab, false);
     } else {
@@ -68,27 +71,12 @@ void make_layers_ready(bge_context &context, llama_model &m) {
 
 // The tokens' embeddings, with the caller's own where it gave some. [n_embd, n_tokens]
 ggml_tensor *embed(graph &g, const llama_model &m, const bge_llama_batch &in, const decoder_batch &b) {
-    const auto fill = [&m, &in, &b](ggml_tensor *to) {
-        // The embeddings belong to ids in order, some of which the batch may leave out as shared: never these.
-        const ggml_tensor *table = m.token_embd;
-        const ggml_to_float_t to_float = ggml_get_type_traits(table->type)->to_float;
-        const size_t row_floats = size_t(table->ne[0]);
-        float *row = static_cast<float *>(to->data);
-        const float *own = in.embeddings;
-        for (const int32_t i : b.tokens) {
-            const char *entry = static_cast<const char *>(table->data) + table->nb[1] * size_t(std::max(in.ids[i], 0));
-            if (in.ids[i] == BGE_EMBEDDING) {
-                std::memcpy(row, own, row_floats * sizeof(float));
-                own += row_floats;
-            } else if (table->type == GGML_TYPE_F32) {
-                std::memcpy(row, entry, row_floats * sizeof(float));
-            } else {
-                to_float(entry, row, table->ne[0]);
-            }
-            row += row_floats;
-        }
-    };
-    return g.input(GGML_TYPE_F32, m.p.n_embd, int64_t(b.tokens.size()), fill);
+    // The caller's belong to ids in order, some of which the batch may leave out as shared: never these.
+    std::vector<int32_t> ids;
+    for (const int32_t i : b.tokens) {
+        ids.push_back(in.ids[i]);
+    }
+    return g.embeddings(m.token_embd, std::move(ids), in.embeddings);
 }
 
 // Puts new keys or values behind the cached ones. Returns all of them: [n_embd_kv, n_past + n]
@@ -102,6 +90,7 @@ ggml_tensor *append(graph &g, ggml_tensor *cached, ggml_tensor *x, int64_t n_pas
 ggml_tensor *decode(graph &g, const llama_model &m, ggml_tensor *x, const decoder_batch &b, key_value_cache *cache) {
     for (size_t i = 0; i < m.layers.size(); i++) {
         const decoder_layer &l = m.layers[i];
+        g.compute_where(l.q.w);
         const bool last = i + 1 == m.layers.size(); // after which only the wanted tokens are read
         ggml_tensor *h = g.rms_norm(l.attn_norm, x, m.p.eps);
         ggml_tensor *qkv[3];
@@ -145,20 +134,30 @@ void check_room(const bge_llama_batch &batch, const float *dst, int64_t dst_len,
 }
 
 void open_cache(bge_context &context, const llama_model &m, int64_t n_positions) {
-    const size_t n_tensors = 2 * m.layers.size();
-    const size_t row = size_t(m.n_embd_kv());
-    key_value_cache c;
-    c.headers.reset(ggml_init({n_tensors * ggml_tensor_overhead(), nullptr, true}));
-    c.data.reset(std::calloc(n_tensors * size_t(n_positions), row * sizeof(float)));
-    if (c.headers == nullptr || c.data == nullptr) {
-        throw std::bad_alloc();
+    std::vector<ggml_backend_buffer_type *> memory; // of each layer
+    for (const decoder_layer &l : m.layers) {
+        ggml_backend_device *device = device_of(l.q.w);
+        memory.push_back(device != nullptr ? ggml_backend_dev_buffer_type(device) : ggml_backend_cpu_buffer_type());
     }
-    float *at = static_cast<float *>(c.data.get());
-    for (size_t i = 0; i < n_tensors; i++) {
-        ggml_tensor *t = ggml_new_tensor_2d(c.headers.get(), GGML_TYPE_F32, int64_t(row), n_positions);
-        t->data = at;
-        at += row * size_t(n_positions);
-        (i % 2 == 0 ? c.k : c.v).push_back(t);
+    key_value_cache c;
+    c.k.resize(m.layers.size());
+    c.v.resize(m.layers.size());
+    for (ggml_backend_buffer_type *kind : std::set<ggml_backend_buffer_type *>(memory.begin(), memory.end())) {
+        c.headers.emplace_back(ggml_init({2 * m.layers.size() * ggml_tensor_overhead(), nullptr, true}), ggml_free);
+        ggml_context *ctx = c.headers.back().get();
+        if (ctx == nullptr) {
+            throw std::bad_alloc();
+        }
+        for (size_t i = 0; i < memory.size(); i++) {
+            if (memory[i] == kind) {
+                c.k[i] = ggml_new_tensor_2d(ctx, GGML_TYPE_F32, m.n_embd_kv(), n_positions);
+                c.v[i] = ggml_new_tensor_2d(ctx, GGML_TYPE_F32, m.n_embd_kv(), n_positions);
+            }
+        }
+        c.data.emplace_back(ggml_backend_alloc_ctx_tensors_from_buft(ctx, kind));
+        if (c.data.back() == nullptr) {
+            throw std::bad_alloc();
+        }
     }
     c.n_positions = n_positions;
     context.cache = std::move(c);
@@ -171,9 +170,11 @@ int32_t bge_llama_new(const bge_llama_params *params, const bge_tensor *tensors,
                       bge_error *err) noexcept {
     return bge::guarded(err, [&] {
         bge::check_call("bge_llama_new", params, {tensors, out});
-        auto model = std::make_unique<bge_model>(params->kernels, params->file_mapped != 0);
+        auto model = std::make_unique<bge_model>(params->placement);
         bge::loader load(*model, tensors, n_tensors);
         model->llama = bge::load_llama(*params, load);
+        model->max_nodes = model->llama->max_nodes();
+        load.place(params->placement);
         *out = model.release();
     });
 }
@@ -187,7 +188,7 @@ int32_t bge_llama_encode(bge_context *context, const bge_llama_batch *batch, flo
         bge::check_room(*batch, dst, dst_len, m.p.n_embd);
         bge::make_layers_ready(*context, m);
         const auto build = [&](bge::graph &g) { return bge::decode(g, m, bge::embed(g, m, *batch, b), b, nullptr); };
-        context->run(m.max_nodes(), build, dst, dst_len);
+        context->run(build, dst, dst_len);
     });
 }
 
@@ -201,8 +202,8 @@ int32_t bge_llama_plan(bge_context *context, int64_t n_tokens, int64_t *bytes, b
         const int32_t length = int32_t(n_tokens), last = length - 1;
         const bge_llama_batch batch{sizeof batch, ids.data(), n_tokens, nullptr, 0, &length, 1, &last, 1};
         const bge::decoder_batch b = bge::lay_out(m, batch, 0);
-        *bytes = context->plan(
-            m.max_nodes(), [&](bge::graph &g) { return bge::decode(g, m, bge::embed(g, m, batch, b), b, nullptr); });
+        *bytes =
+            context->plan([&](bge::graph &g) { return bge::decode(g, m, bge::embed(g, m, batch, b), b, nullptr); });
     });
 }
 
@@ -235,9 +236,10 @@ int32_t bge_llama_decode(bge_context *context, const bge_llama_batch *batch, int
         cache.n_past = n_past;
         const auto build = [&](bge::graph &g) {
             ggml_tensor *x = bge::decode(g, m, bge::embed(g, m, *batch, b), b, &cache);
+            g.compute_where(m.output.w);
             return g.linear(m.output, x, BGE_ACT_NONE, nullptr); // [n_vocab, n_wanted]
         };
-        context->run(m.max_nodes(), build, dst, dst_len);
+        context->run(build, dst, dst_len);
         cache.n_past += batch->n_ids;
     });
 }

@@ -13,12 +13,11 @@ import (
 // LLaVAParams describes the vision side of a LLaVA model: a CLIP vision tower without its last layers, and the
 // projector to the language model.
 type LLaVAParams struct {
-	Vision     TowerParams // Layers: those that run
-	ImageSize  int         // pixels a side of a tile
-	PatchSize  int         // pixels a side, divides ImageSize
-	Width      int         // of the language model
-	FileMapped bool        // as in CLIPParams
-	Kernels    string      // as in CLIPParams
+	Vision    TowerParams // Layers: those that run
+	ImageSize int         // pixels a side of a tile
+	PatchSize int         // pixels a side, divides ImageSize
+	Width     int         // of the language model
+	Placement Placement
 }
 
 // NewLLaVA makes the vision side of a LLaVA model. It fails as NewCLIP does.
@@ -31,14 +30,16 @@ func NewLLaVA(p LLaVAParams, tensors []Tensor) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	kernels := cString(p.Kernels)
-	defer C.free(unsafe.Pointer(kernels))
+	placement, free, err := p.Placement.toC()
+	if err != nil {
+		return nil, err
+	}
+	defer free()
 	params := C.bge_llava_params{
 		struct_size: C.sizeof_bge_llava_params, vision: vision,
-		image_size: numbers[0], patch_size: numbers[1], n_out: numbers[2],
-		file_mapped: cBool(p.FileMapped), kernels: kernels,
+		image_size: numbers[0], patch_size: numbers[1], n_out: numbers[2], placement: placement,
 	}
-	return newModel(tensors, func(list *C.bge_tensor, n C.int64_t, out **C.bge_model, e *C.bge_error) C.int32_t {
+	return newModel(p.Placement, tensors, func(list *C.bge_tensor, n C.int64_t, out **C.bge_model, e *C.bge_error) C.int32_t {
 		return C.bge_llava_new(&params, list, n, out, e)
 	})
 }
@@ -52,8 +53,7 @@ type LlamaParams struct {
 	Vocab              int // rows of the token embeddings
 	Eps                float32
 	RopeTheta          float32
-	FileMapped         bool   // as in CLIPParams
-	Kernels            string // as in CLIPParams
+	Placement          Placement
 }
 
 // NewLlama makes a decoder. It fails as NewCLIP does. Where output.weight is missing, the token embeddings serve as the
@@ -63,14 +63,17 @@ func NewLlama(p LlamaParams, tensors []Tensor) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	kernels := cString(p.Kernels)
-	defer C.free(unsafe.Pointer(kernels))
+	placement, free, err := p.Placement.toC()
+	if err != nil {
+		return nil, err
+	}
+	defer free()
 	params := C.bge_llama_params{
 		struct_size: C.sizeof_bge_llama_params, n_layer: n[0], n_embd: n[1], n_ff: n[2], n_head: n[3], n_head_kv: n[4],
 		d_head: n[5], n_vocab: n[6], eps: C.float(p.Eps), rope_theta: C.float(p.RopeTheta),
-		file_mapped: cBool(p.FileMapped), kernels: kernels,
+		placement: placement,
 	}
-	return newModel(tensors, func(list *C.bge_tensor, n C.int64_t, out **C.bge_model, e *C.bge_error) C.int32_t {
+	return newModel(p.Placement, tensors, func(list *C.bge_tensor, n C.int64_t, out **C.bge_model, e *C.bge_error) C.int32_t {
 		return C.bge_llama_new(&params, list, n, out, e)
 	})
 }

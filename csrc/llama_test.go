@@ -14,7 +14,7 @@ const decoderWidth, decoderVocab = 48, 60
 func llamaParams(kernels string) LlamaParams {
 	return LlamaParams{
 		Layers: 3, Width: decoderWidth, FFN: 72, Heads: 6, HeadsKV: 2, HeadWidth: 10, Vocab: decoderVocab,
-		Eps: 1e-5, RopeTheta: 1e4, Kernels: kernels,
+		Eps: 1e-5, RopeTheta: 1e4, Placement: Placement{Kernels: kernels},
 	}
 }
 
@@ -194,7 +194,7 @@ func TestDecoderChecksItsInput(t *testing.T) {
 // TestLLaVATiles compares our kernels with ggml's own operations over the vision side.
 func TestLLaVATiles(t *testing.T) {
 	encode := func(kernels string, n int) []float32 {
-		p := LLaVAParams{Vision: testParams("").Vision, ImageSize: 24, PatchSize: 6, Width: decoderWidth, Kernels: kernels}
+		p := LLaVAParams{Vision: testParams("").Vision, ImageSize: 24, PatchSize: 6, Width: decoderWidth, Placement: Placement{Kernels: kernels}}
 		clip := testTensors(t, testParams(""))
 		m := tensorMaker{t: t, random: rand.New(rand.NewPCG(11, 12)), tensors: clip}
 		m.linear("mm.0", int64(p.Vision.Width), decoderWidth)

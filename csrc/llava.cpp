@@ -16,8 +16,9 @@ std::unique_ptr<llava_model> load_llava(const bge_llava_params &p, loader &load)
     }
     auto m = std::make_unique<llava_model>();
     m->n_out = p.n_out;
-    m->vision.load(load, p.vision, "v");
+    load.tower();
     m->patches.load(load, p.vision.n_embd, p.image_size, p.patch_size);
+    m->vision.load(load, p.vision, "v");
     m->projector[0] = load.linear("mm.0", p.vision.n_embd, p.n_out, true);
     m->projector[1] = load.linear("mm.2", p.n_out, p.n_out, true);
     return m;
@@ -50,7 +51,7 @@ void encode_tiles(bge_context &context, const float *pixels, int64_t n_tiles, fl
         x = g.linear(m.projector[0], x, BGE_ACT_GELU, nullptr);
         return g.linear(m.projector[1], x, BGE_ACT_NONE, nullptr); // [n_out, n_patch * n_tiles]
     };
-    context.run(m.vision.max_nodes(), build, dst, dst_len);
+    context.run(build, dst, dst_len);
 }
 
 } // namespace
@@ -60,9 +61,11 @@ int32_t bge_llava_new(const bge_llava_params *params, const bge_tensor *tensors,
                       bge_error *err) noexcept {
     return bge::guarded(err, [&] {
         bge::check_call("bge_llava_new", params, {tensors, out});
-        auto model = std::make_unique<bge_model>(params->kernels, params->file_mapped != 0);
+        auto model = std::make_unique<bge_model>(params->placement);
         bge::loader load(*model, tensors, n_tensors);
         model->llava = bge::load_llava(*params, load);
+        model->max_nodes = model->llava->vision.max_nodes();
+        load.place(params->placement);
         *out = model.release();
     });
 }

@@ -112,6 +112,9 @@ ggml_tensor *loader::header(const std::string &name, ggml_type type, std::initia
     ggml_tensor *t = ggml_new_tensor(model.tensors, type, int(shape.size()), shape.begin());
     t->data = data;
     ggml_set_name(t, name.c_str());
+    if (!towers.empty()) {
+        towers.back().back().push_back(t);
+    }
     return t;
 }
 

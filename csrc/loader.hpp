@@ -1,7 +1,7 @@
 // Looks up the weights of a model that is being made: by name, with the shape and type compared.
 #pragma once
 
-#include "model.hpp"
+#include "placement.hpp"
 
 #include <initializer_list>
 #include <string>
@@ -12,6 +12,14 @@ namespace bge {
 class loader {
   public:
     loader(bge_model &model, const bge_tensor *tensors, int64_t n);
+
+    // What is looked up from here on belongs to a tower or decoder that begins here, and to its layer i. Before the
+    // first tower it stays on the processor.
+    void tower() { towers.emplace_back(1); }
+    void layer(size_t i) { towers.back().resize(i + 1); }
+
+    // Puts what was looked up where it is to lie. params is the caller's.
+    void place(const bge_placement &params) { bge::place(model, towers, params.device_layers); }
 
     bool has(const std::string &name) const { return by_name.count(name) != 0; }
 
@@ -32,6 +40,7 @@ class loader {
   private:
     bge_model &model;
     std::unordered_map<std::string, const bge_tensor *> by_name;
+    std::vector<tower_tensors> towers;
 
     const bge_tensor &find(const std::string &name, std::initializer_list<int64_t> shape);
     ggml_tensor *header(const std::string &name, ggml_type type, std::initializer_list<int64_t> shape, void *data);

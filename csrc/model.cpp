@@ -47,23 +47,9 @@ const bge_kernels *choose_kernels(const char *name) {
     return k;
 }
 
-// Tells the system that the pages of a mapped weight are not needed any more.
-void give_back(const ggml_tensor *t) {
-#if defined(__unix__) || defined(__APPLE__)
-    const uintptr_t page = uintptr_t(sysconf(_SC_PAGESIZE));
-    const uintptr_t begin = (uintptr_t(t->data) + page - 1) / page * page;
-    const uintptr_t end = (uintptr_t(t->data) + ggml_nbytes(t)) / page * page;
-    if (begin < end) {
-        madvise(reinterpret_cast<void *>(begin), end - begin, MADV_DONTNEED); // advice: a refusal changes nothing
-    }
-#else
-    (void)t;
-#endif
-}
-
 void pack(bge_model &model, linear_weight &l) {
-    if (l.packed != nullptr) {
-        return; // by an earlier call that ran out of memory further on
+    if (l.packed != nullptr || device_of(l.w) != nullptr) {
+        return; // done by an earlier call that ran out of memory further on, or no work for the processor
     }
     const ggml_type type = l.w->type;
     const int64_t size = bge_linear_pack_size(model.kernels, type, l.n_in(), l.n_out());
@@ -78,11 +64,25 @@ void pack(bge_model &model, linear_weight &l) {
     bge_linear_pack(model.kernels, type, type, l.n_in(), l.n_out(), l.w->data, l.packed.get(), 0, 1);
     model.packed_bytes += int64_t(rounded);
     if (model.file_mapped) {
-        give_back(l.w);
+        give_back(l.w->data, ggml_nbytes(l.w));
     }
 }
 
 } // namespace
+
+void give_back(const void *data, size_t size) {
+#if defined(__unix__) || defined(__APPLE__)
+    const uintptr_t page = uintptr_t(sysconf(_SC_PAGESIZE));
+    const uintptr_t begin = (uintptr_t(data) + page - 1) / page * page;
+    const uintptr_t end = (uintptr_t(data) + size) / page * page;
+    if (begin < end) {
+        madvise(reinterpret_cast<void *>(begin), end - begin, MADV_DONTNEED); // advice: a refusal changes nothing
+    }
+#else
+    (void)data;
+    (void)size;
+#endif
+}
 
 void make_ready(bge_model &model, lazy_part &part, const std::vector<linear_weight *> &weights, int n_threads) {
     if (model.kernels == nullptr || part.ready.load(std::memory_order_acquire)) {
@@ -133,7 +133,13 @@ void release(bge_model *model) {
 
 } // namespace bge
 
-bge_model::bge_model(const char *name, bool mapped) : kernels(bge::choose_kernels(name)), file_mapped(mapped) {}
+bge_model::bge_model(const bge_placement &p)
+    : kernels(bge::choose_kernels(p.kernels)), file_mapped(p.file_mapped != 0), devices(bge::find_devices(p.devices)) {
+    if (kernels == nullptr && !devices.empty()) {
+        bge::fail(BGE_ERR_ARGUMENT, "kernels ggml (BGEVL_CPU) and device %s: want one of them",
+                  ggml_backend_dev_name(devices[0].device));
+    }
+}
 
 bge_model::~bge_model() {
     ggml_free(tensors);
@@ -155,6 +161,18 @@ const char *bge_model_kernels(const bge_model *model) noexcept {
     return model->kernels == nullptr ? "ggml" : model->kernels->name;
 }
 
+int32_t bge_model_layers(const bge_model *model) noexcept {
+    return model->n_layers;
+}
+
+int32_t bge_model_device_layers(const bge_model *model, int32_t i) noexcept {
+    return i >= 0 && size_t(i) < model->devices.size() ? model->devices[size_t(i)].n_layers : 0;
+}
+
+int64_t bge_model_device_bytes(const bge_model *model, int32_t i) noexcept {
+    return i >= 0 && size_t(i) < model->devices.size() ? model->devices[size_t(i)].bytes : 0;
+}
+
 const char *bge_cpu_kernels(void) noexcept {
     try {
         const bge_kernels *k = bge::choose_kernels(nullptr);
@@ -162,4 +180,9 @@ const char *bge_cpu_kernels(void) noexcept {
     } catch (const bge::failure &) {
         return nullptr;
     }
+}
+
+const char *bge_cpu_kernels_at(int32_t i) noexcept {
+    const bge_kernels *k = bge_kernels_at(i);
+    return k != nullptr ? k->name : nullptr;
 }

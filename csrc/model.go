@@ -5,7 +5,9 @@ package csrc
 import "C"
 
 import (
+	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 	"unsafe"
 )
@@ -27,6 +29,42 @@ type TowerParams struct {
 	GELU                      bool    // GELU by erf; false: quick GELU
 }
 
+// Placement says where a model's weights lie and what computes with them. The zero value is the best kernels of this
+// processor.
+type Placement struct {
+	// Kernels forces an instruction set of the processor ("ref", "avx2", ...; "ggml" for ggml's own operations); "" takes
+	// BGEVL_CPU, or the best that the processor can run.
+	Kernels string
+
+	// Devices are names of Devices on which the last layers of each tower or decoder lie, in parts as large as the
+	// devices' memory allows. None: the processor alone.
+	Devices []string
+
+	// DeviceLayers is how many layers of each tower or decoder lie on devices; AllThatFit chooses by the devices' memory.
+	DeviceLayers int
+
+	// FileMapped says that tensor data lies in read-only file mappings: the pages of a weight are given back to the
+	// system once it has been repacked or copied.
+	FileMapped bool
+}
+
+// AllThatFit as a number of layers means as many as the devices have memory for.
+const AllThatFit = -1
+
+// toC copies the placement to C memory, which free releases.
+func (p Placement) toC() (c C.bge_placement, free func(), err error) {
+	layers, err := int32s("number of layers on devices", p.DeviceLayers)
+	if err != nil {
+		return c, nil, err
+	}
+	c.kernels, c.devices = cString(p.Kernels), cString(strings.Join(p.Devices, ","))
+	c.device_layers, c.file_mapped = layers[0], cBool(p.FileMapped)
+	return c, func() {
+		C.free(unsafe.Pointer(c.kernels))
+		C.free(unsafe.Pointer(c.devices))
+	}, nil
+}
+
 // CLIPParams describes a CLIP model of two towers.
 type CLIPParams struct {
 	Text       TowerParams
@@ -36,17 +74,13 @@ type CLIPParams struct {
 	ImageSize  int // pixels a side
 	PatchSize  int // pixels a side, divides ImageSize
 	Projection int // width of the shared space
-	// FileMapped says that tensor data lies in read-only file mappings: the pages of a weight are given back to the
-	// system once it has been repacked.
-	FileMapped bool
-	// Kernels forces an instruction set ("ref", "avx2", ...; "ggml" for ggml's own operations); "" takes BGEVL_CPU, or
-	// the best that the processor can run.
-	Kernels string
+	Placement  Placement
 }
 
 // Model is a network ready to run. Goroutines may share it; it lives until Close.
 type Model struct {
 	handle  *C.bge_model
+	devices []string // of its Placement
 	cleanup runtime.Cleanup
 	mu      sync.RWMutex // guards handle against Close
 }
@@ -60,13 +94,13 @@ func NewCLIP(p CLIPParams, tensors []Tensor) (*Model, error) {
 		return nil, err
 	}
 	defer free()
-	return newModel(tensors, func(list *C.bge_tensor, n C.int64_t, out **C.bge_model, e *C.bge_error) C.int32_t {
+	return newModel(p.Placement, tensors, func(list *C.bge_tensor, n C.int64_t, out **C.bge_model, e *C.bge_error) C.int32_t {
 		return C.bge_clip_new(params, list, n, out, e)
 	})
 }
 
 // newModel makes a model of any kind from its tensors.
-func newModel(tensors []Tensor, make func(*C.bge_tensor, C.int64_t, **C.bge_model, *C.bge_error) C.int32_t) (*Model, error) {
+func newModel(p Placement, tensors []Tensor, make func(*C.bge_tensor, C.int64_t, **C.bge_model, *C.bge_error) C.int32_t) (*Model, error) {
 	if len(tensors) == 0 {
 		return nil, argumentError("a model needs tensors")
 	}
@@ -80,7 +114,7 @@ func newModel(tensors []Tensor, make func(*C.bge_tensor, C.int64_t, **C.bge_mode
 	if err := errorOf(make(list, C.int64_t(len(tensors)), &handle, &e), &e); err != nil {
 		return nil, err
 	}
-	m := &Model{handle: handle}
+	m := &Model{handle: handle, devices: p.Devices}
 	m.cleanup = runtime.AddCleanup(m, func(h *C.bge_model) { C.bge_model_free(h) }, handle)
 	return m, nil
 }
@@ -99,14 +133,17 @@ func (p CLIPParams) toC() (c *C.bge_clip_params, free func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	placement, freePlacement, err := p.Placement.toC()
+	if err != nil {
+		return nil, nil, err
+	}
 	c = (*C.bge_clip_params)(C.calloc(1, C.sizeof_bge_clip_params))
 	c.struct_size = C.sizeof_bge_clip_params
 	c.text, c.vision = text, vision
 	c.n_vocab, c.n_ctx, c.image_size, c.patch_size, c.n_proj = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
-	c.file_mapped = cBool(p.FileMapped)
-	c.kernels = cString(p.Kernels)
+	c.placement = placement
 	return c, func() {
-		C.free(unsafe.Pointer(c.kernels))
+		freePlacement()
 		C.free(unsafe.Pointer(c))
 	}, nil
 }
@@ -180,6 +217,43 @@ func (m *Model) Bytes() int64 {
 		return 0
 	}
 	return int64(C.bge_model_bytes(m.handle))
+}
+
+// Layers returns how many layers the model has, over all its towers.
+func (m *Model) Layers() int {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if m.handle == nil {
+		return 0
+	}
+	return int(C.bge_model_layers(m.handle))
+}
+
+// OnDevice returns what lies on the device i of the model's Placement: how many layers, and the bytes of its memory.
+func (m *Model) OnDevice(i int) (layers int, bytes int64) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	at, err := int32s("device", i)
+	if err != nil || m.handle == nil {
+		return 0, 0
+	}
+	return int(C.bge_model_device_layers(m.handle, at[0])), int64(C.bge_model_device_bytes(m.handle, at[0]))
+}
+
+// Where says in words what computes the model: "avx2", or "Vulkan0 (24 of 24 layers)".
+func (m *Model) Where() string {
+	var parts []string
+	left := m.Layers()
+	for i, name := range m.devices {
+		if layers, _ := m.OnDevice(i); layers > 0 {
+			parts = append(parts, fmt.Sprintf("%s (%d of %d layers)", name, layers, m.Layers()))
+			left -= layers
+		}
+	}
+	if left > 0 || len(parts) == 0 {
+		parts = append(parts, m.Kernels())
+	}
+	return strings.Join(parts, ", ")
 }
 
 // Close gives the model back. Contexts made from it go on working. It may be called again.

@@ -2,10 +2,12 @@
 #pragma once
 
 #include "bge.h"
+#include "devices.hpp"
 #include "error.hpp"
 #include "ggml_api.h"
 #include "kernels.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <deque>
@@ -53,14 +55,24 @@ struct bge_model {
     std::deque<std::vector<float>> tables; // small weights, expanded to f32
     std::atomic<int64_t> packed_bytes{0};
     bool file_mapped = false;
+    size_t max_nodes = 0; // operations that a graph of this model may hold
+
+    // Where layers lie on devices: each device's part. Empty: the processor computes all.
+    std::vector<bge::device_part> devices;
+    bge::buffer host_tables; // the tables that stay on the processor while others are on a device
+    int32_t n_layers = 0;    // that could lie on a device
 
     // What the model is: one of these.
     std::unique_ptr<bge::clip_model> clip;
     std::unique_ptr<bge::llava_model> llava;
     std::unique_ptr<bge::llama_model> llama;
 
-    // Throws failure where the kernels named cannot run here; NULL and "" as bge_clip_params states.
-    bge_model(const char *kernels, bool file_mapped);
+    bool on_devices() const {
+        return std::any_of(devices.begin(), devices.end(), [](const bge::device_part &d) { return d.n_layers > 0; });
+    }
+
+    // Throws failure where the kernels or devices named cannot run here.
+    explicit bge_model(const bge_placement &placement);
     bge_model(const bge_model &) = delete;
     bge_model &operator=(const bge_model &) = delete;
     ~bge_model();
@@ -71,6 +83,9 @@ namespace bge {
 // Repacks the linear weights of a part for the model's kernels on n_threads threads, once; later calls return at
 // once. Throws failure.
 void make_ready(bge_model &model, lazy_part &part, const std::vector<linear_weight *> &weights, int n_threads);
+
+// Tells the system that the pages of a mapped weight are not needed any more.
+void give_back(const void *data, size_t size);
 
 void retain(bge_model *model);
 void release(bge_model *model);

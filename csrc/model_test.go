@@ -24,7 +24,7 @@ func testParams(kernels string) CLIPParams {
 		Context:   20,
 		Vision:    TowerParams{Layers: 2, Width: 40, FFN: 96, Heads: 2, Eps: 1e-5, GELU: true},
 		ImageSize: 24, PatchSize: 6, Projection: 28,
-		Kernels: kernels,
+		Placement: Placement{Kernels: kernels},
 	}
 }
 
@@ -97,7 +97,11 @@ func testTensors(t testing.TB, p CLIPParams) []Tensor {
 
 func newTestContext(t testing.TB, kernels string, threads int) *Context {
 	t.Helper()
-	p := testParams(kernels)
+	return contextOf(t, testParams(kernels), threads)
+}
+
+func contextOf(t testing.TB, p CLIPParams, threads int) *Context {
+	t.Helper()
 	m, err := NewCLIP(p, testTensors(t, p))
 	require.NoError(t, err)
 	c, err := m.NewContext(ContextOptions{Threads: threads})
@@ -213,7 +217,7 @@ func TestNewCLIPNamesWhatIsWrong(t *testing.T) {
 		{"patch", func(p *CLIPParams, ts []Tensor) []Tensor { p.PatchSize = 7; return ts }, "no whole number of patches"},
 		{"patch 0", func(p *CLIPParams, ts []Tensor) []Tensor { p.PatchSize = 0; return ts }, "no whole number of patches"},
 		{"too wide", func(p *CLIPParams, ts []Tensor) []Tensor { p.Text.Width = 1 << 40; return ts }, "does not fit 32 bits"},
-		{"kernels", func(p *CLIPParams, ts []Tensor) []Tensor { p.Kernels = "abacus"; return ts }, "no instruction set of that name is known: name none, ggml, or one of "},
+		{"kernels", func(p *CLIPParams, ts []Tensor) []Tensor { p.Placement.Kernels = "abacus"; return ts }, "no instruction set of that name is known: name none, ggml, or one of "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			changed := p
@@ -244,8 +248,10 @@ func TestEncodeChecksItsInput(t *testing.T) {
 	require.ErrorIs(t, c.EncodeImage(t.Context(), nil, 0, nil), ErrArgument)
 }
 
-func TestCancelAndClose(t *testing.T) {
-	c := newTestContext(t, "", 2)
+func TestCancelAndClose(t *testing.T) { requireCancellable(t, newTestContext(t, "", 2)) }
+
+// requireCancellable cancels calls of a context of testParams, and closes it.
+func requireCancellable(t *testing.T, c *Context) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	out := make([]float32, 28)

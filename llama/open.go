@@ -32,6 +32,19 @@ type Options struct {
 
 	// TextOnly opens the model without a projector, and looks for none.
 	TextOnly bool
+
+	// Device is what computes: "cpu" for the processor, or names of the devices that bgevl devices lists, with commas
+	// between. "": what BGEVL_DEVICE names, or else the graphics processors that this build knows and this machine has, or
+	// else the processor.
+	Device string
+
+	// DeviceLayers is how many layers of the decoder and of the vision tower lie on devices, the last ones. 0: as many as
+	// have room there.
+	DeviceLayers int
+}
+
+func (o *Options) devices() modelfile.Devices {
+	return modelfile.Devices{Device: o.Device, Layers: o.DeviceLayers}
 }
 
 // defaultContext bounds the context where Options state none: three times a picture with its instructions, and buffers
@@ -82,6 +95,9 @@ type Info struct {
 	TileFeatures        int    // vectors that a tile becomes
 	VisionLayers        int
 	ProjectorParameters int64 // the vision tower's included
+
+	Device          string // what computes the decoder, in words: "avx2", or "Vulkan0 (32 of 32 layers)"
+	ProjectorDevice string // and the vision side
 }
 
 // Open opens the language model in a GGUF file and the projector that belongs to it. It fails with an *OpenError for a
@@ -124,21 +140,27 @@ func open(path string, f *gguf.File, o *Options) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	model, err := csrc.NewLlama(m.params.csrc(), tensors)
-	if err != nil {
-		return nil, err
-	}
-	parts := []modelfile.Part{decoderPart: {Model: model, File: f}}
-	var eyes modelfile.Part
+	var eyes modelfile.Part // first: where a device has no room for all, the decoder's first layers are what stays away
 	if m.projector, eyes, m.missing, err = openProjector(path, m.params, o); err != nil {
-		model.Close()
 		return nil, err
 	}
+	model, err := o.devices().Make(func(at csrc.Placement) (*csrc.Model, error) {
+		return csrc.NewLlama(m.params.csrc(at), tensors)
+	})
+	if err != nil {
+		if m.projector != nil {
+			err = errors.Join(err, eyes.Close())
+		}
+		return nil, err
+	}
+	m.info = readInfo(f, m.params, m.projector)
+	m.info.Device = model.Where()
+	parts := []modelfile.Part{decoderPart: {Model: model, File: f}}
 	if m.projector != nil {
 		parts = append(parts, eyes)
+		m.info.ProjectorDevice = eyes.Model.Where()
 	}
 	m.runner = modelfile.NewRunner("llama", ErrClosed, limits, parts...)
-	m.info = readInfo(f, m.params, m.projector)
 	m.cleanup = runtime.AddCleanup(m, func(r *modelfile.Runner) { _ = r.Close() }, m.runner)
 	return m, nil
 }

@@ -55,6 +55,9 @@ func TestOpen(t *testing.T) {
 	assert.Positive(t, info.Parameters)
 	assert.Positive(t, info.ProjectorParameters)
 	info.Parameters, info.ProjectorParameters = 0, 0
+	assert.NotEmpty(t, info.Device)
+	assert.NotEmpty(t, info.ProjectorDevice)
+	info.Device, info.ProjectorDevice = "", ""
 	assert.Equal(t, llama.Info{
 		Name: "tiny", Type: "f32", Width: llamatest.Width, Layers: llamatest.Layers, FFN: llamatest.FFN, Heads: llamatest.Heads,
 		HeadsKV: llamatest.HeadsKV, HeadWidth: llamatest.HeadWidth, Vocab: llamatest.Rows(), Trained: llamatest.Context,

@@ -173,7 +173,7 @@ func neutral(k *modelfile.Keys, f *gguf.File, key string, value float64) {
 }
 
 // csrc gives the hyperparameters to C.
-func (p *params) csrc() csrc.LlamaParams {
+func (p *params) csrc(at csrc.Placement) csrc.LlamaParams {
 	return csrc.LlamaParams{Layers: p.layers, Width: p.width, FFN: p.ffn, Heads: p.heads, HeadsKV: p.headsKV,
-		HeadWidth: p.headWidth, Vocab: p.vocab, Eps: p.eps, RopeTheta: p.theta, FileMapped: true}
+		HeadWidth: p.headWidth, Vocab: p.vocab, Eps: p.eps, RopeTheta: p.theta, Placement: at}
 }

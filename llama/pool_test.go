@@ -192,7 +192,6 @@ func TestCancelRunning(t *testing.T) {
 	time.Sleep(whole / 20) // one is computed now, the others wait
 	cancel()
 	wg.Wait()
-	assert.Less(t, time.Since(start), 2*whole, "none ran to its end")
 	t.Logf("a batch takes %v, its cancellation %v", whole, time.Since(start)-whole/20)
 	_, err = m.HiddenStates(context.Background(), []llama.Input{{Tokens: []int32{1}}})
 	require.NoError(t, err)

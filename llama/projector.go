@@ -54,7 +54,7 @@ func openProjector(path string, p *params, o *Options) (v *projector, part model
 		return nil, part, fmt.Errorf("%w: looked for %s and for an mmproj*.gguf beside it from the same checkpoint: "+
 			"convert the checkpoint again, or name the projector's file", ErrNoProjector, besideModel(path)), nil
 	}
-	v, part, err = loadProjector(at, p)
+	v, part, err = loadProjector(at, p, o.devices())
 	if err != nil {
 		return nil, part, nil, &ProjectorError{Model: path, Projector: at, Err: err}
 	}
@@ -127,13 +127,13 @@ func hasFingerprint(path, want string) bool {
 }
 
 // loadProjector opens a projector's file and holds it to the model.
-func loadProjector(path string, p *params) (*projector, modelfile.Part, error) {
+func loadProjector(path string, p *params, d modelfile.Devices) (*projector, modelfile.Part, error) {
 	f, err := gguf.Open(path)
 	if err != nil {
 		return nil, modelfile.Part{}, err
 	}
 	v := &projector{path: path}
-	model, err := v.read(f, p)
+	model, err := v.read(f, p, d)
 	if err != nil {
 		return nil, modelfile.Part{}, errors.Join(err, f.Close())
 	}
@@ -141,7 +141,7 @@ func loadProjector(path string, p *params) (*projector, modelfile.Part, error) {
 }
 
 // read checks all of a projector's file and makes the network of it.
-func (v *projector) read(f *gguf.File, p *params) (*csrc.Model, error) {
+func (v *projector) read(f *gguf.File, p *params, d modelfile.Devices) (*csrc.Model, error) {
 	if err := v.readKeys(f, p); err != nil {
 		return nil, err
 	}
@@ -155,8 +155,10 @@ func (v *projector) read(f *gguf.File, p *params) (*csrc.Model, error) {
 	if err := v.readNewline(f, p); err != nil {
 		return nil, err
 	}
-	return csrc.NewLLaVA(csrc.LLaVAParams{Vision: v.vision.C(v.gelu), ImageSize: v.imageSize,
-		PatchSize: v.patchSize, Width: p.width, FileMapped: true}, tensors)
+	return d.Make(func(at csrc.Placement) (*csrc.Model, error) {
+		return csrc.NewLLaVA(csrc.LLaVAParams{Vision: v.vision.C(v.gelu), ImageSize: v.imageSize,
+			PatchSize: v.patchSize, Width: p.width, Placement: at}, tensors)
+	})
 }
 
 // readKeys reads the hyperparameters, and tells a projector from other files and from another model's.

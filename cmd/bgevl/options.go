@@ -37,6 +37,10 @@ func withModel(own ...cli.Flag) []cli.Flag {
 		&cli.IntFlag{Name: "context", Usage: "an input may have `N` tokens; more take more memory (default: what an MLLM model was trained for, " +
 			"but at most 8192)"},
 		&cli.StringFlag{Name: "mmproj", Usage: "the model's vision side is `FILE` (default: mmproj-NAME.gguf beside NAME.gguf)"},
+		&cli.StringFlag{Name: "device", EnvVars: []string{"BGEVL_DEVICE"}, Usage: "compute on `NAME` of bgevl devices, or on several with " +
+			"commas between (default: $BGEVL_DEVICE, or a graphics processor where there is one, or cpu)"},
+		&cli.IntFlag{Name: "gpu-layers", Usage: "put the last `N` layers of each network on the device, and compute the others on the " +
+			"processor (default: as many as its memory holds)"},
 		threadsFlag("compute"),
 		&cli.IntFlag{Name: "batch-size", Usage: "compute `N` images, or four times as many texts, at a time (default 8); " +
 			"MLLM models compute one image at a time"},
@@ -61,6 +65,10 @@ func openModel(c *cli.Context) (*bgevl.Embedder, error) {
 	if c.IsSet("context") && window < 1 {
 		return nil, usagef("--context %d: want at least 1", window)
 	}
+	device, layers, err := deviceOptions(c)
+	if err != nil {
+		return nil, err
+	}
 	cache, err := parseSize(c.String("image-cache"))
 	if err != nil {
 		return nil, usagef("--image-cache %s: %v", c.String("image-cache"), err)
@@ -72,7 +80,19 @@ func openModel(c *cli.Context) (*bgevl.Embedder, error) {
 		return nil, fmt.Errorf("%s: %s is a folder: convert the checkpoint first: bgevl convert %s -o NAME.gguf", c.Command.Name, path, path)
 	}
 	return bgevl.Open(path, &bgevl.Options{Threads: threads, BatchSize: batch, Truncate: c.Bool("truncate"), Context: window,
-		Projector: c.String("mmproj"), ImageCacheBytes: cache})
+		Projector: c.String("mmproj"), ImageCacheBytes: cache, Device: device, DeviceLayers: layers})
+}
+
+// deviceOptions returns what the options say of devices, as bgevl.Options has it.
+func deviceOptions(c *cli.Context) (device string, layers int, err error) {
+	layers = c.Int("gpu-layers")
+	switch {
+	case layers < 0:
+		return "", 0, usagef("--gpu-layers %d: want at least 0", layers)
+	case c.IsSet("gpu-layers") && layers == 0:
+		return "cpu", 0, nil
+	}
+	return c.String("device"), layers, nil
 }
 
 // instruction returns the instruction that was given, itself or by its task; an empty one is one.

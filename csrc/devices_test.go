@@ -1,0 +1,149 @@
+package csrc
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Results of a device differ from those of the processor's kernels by rounding only: devices may multiply in f16 where
+// the reference does in f32, and sum in another order.
+const minCosDevice = 0.99999
+
+// devices returns the devices that can hold weights, the processor's own as ggml computes on it among them.
+func devices(t *testing.T) []string {
+	t.Helper()
+	list, err := Devices()
+	require.NoError(t, err)
+	var names []string
+	for _, d := range list {
+		require.NotEmpty(t, d.Name)
+		require.NotEmpty(t, d.Description)
+		require.LessOrEqual(t, d.Free, d.Total)
+		if d.Kind != DeviceAccelerator {
+			names = append(names, d.Name)
+		}
+	}
+	require.NotEmpty(t, names)
+	return names
+}
+
+// placements are all kinds of ways to lay a model over devices.
+func placements(t *testing.T) map[string]Placement {
+	t.Helper()
+	all := map[string]Placement{}
+	names := devices(t)
+	for _, name := range names {
+		for _, layers := range []int{AllThatFit, 1, 2, 100, 0} {
+			all[fmt.Sprintf("%s, %d layers", name, layers)] = Placement{Devices: []string{name}, DeviceLayers: layers}
+		}
+	}
+	if len(names) > 1 {
+		all[fmt.Sprint(names)] = Placement{Devices: names, DeviceLayers: 100}
+		slices.Reverse(names)
+		all[fmt.Sprint(names)] = Placement{Devices: slices.Clone(names), DeviceLayers: 2}
+	}
+	return all
+}
+
+func requireAlike(t *testing.T, want, got []float32, width int) {
+	t.Helper()
+	for at := 0; at < len(want); at += width {
+		require.GreaterOrEqual(t, cosine(want[at:at+width], got[at:at+width]), minCosDevice, "row %d", at/width)
+	}
+}
+
+// TestDevicesAgree computes the same on every device, whole and in part, as the processor's kernels do.
+func TestDevicesAgree(t *testing.T) {
+	clip, decoder := testParams(""), llamaParams("")
+	clipTensors, decoderTensors := testTensors(t, clip), llamaTensors(t, decoder)
+	texts := testTexts()
+	batch, rows := testBatch()
+	type results struct{ texts, images, states, scores []float32 }
+	compute := func(p Placement) (r results) {
+		clip.Placement, decoder.Placement = p, p
+		towers, err := NewCLIP(clip, clipTensors)
+		require.NoError(t, err)
+		defer towers.Close()
+		require.Equal(t, clip.Text.Layers+clip.Vision.Layers, towers.Layers())
+		c, err := towers.NewContext(ContextOptions{Threads: 2})
+		require.NoError(t, err)
+		defer c.Close()
+		r.texts = make([]float32, len(texts.lengths)*clip.Projection)
+		require.NoError(t, c.EncodeText(t.Context(), texts.ids, texts.lengths, texts.pool, r.texts))
+		r.images = make([]float32, 3*clip.Projection)
+		require.NoError(t, c.EncodeImage(t.Context(), testPixels(3), 3, r.images))
+
+		m, err := NewLlama(decoder, decoderTensors)
+		require.NoError(t, err)
+		defer m.Close()
+		if len(p.Devices) > 0 {
+			on := 0
+			for i := range p.Devices {
+				layers, bytes := m.OnDevice(i)
+				require.Equal(t, layers > 0, bytes > 0)
+				on += layers
+			}
+			if p.DeviceLayers == AllThatFit {
+				require.LessOrEqual(t, on, decoder.Layers)
+			} else {
+				require.Equal(t, min(p.DeviceLayers, decoder.Layers), on)
+			}
+		}
+		d, err := m.NewContext(ContextOptions{Threads: 2})
+		require.NoError(t, err)
+		defer d.Close()
+		r.states = make([]float32, len(rows)*decoderWidth)
+		require.NoError(t, d.EncodeTokens(t.Context(), batch, decoderWidth, r.states))
+		r.scores = make([]float32, decoderVocab)
+		require.NoError(t, d.OpenCache(t.Context(), 50))
+		past := 0
+		for _, n := range []int{20, 1, 1, 5} {
+			b := Batch{IDs: rows[3].IDs[past : past+n], Lengths: []int32{int32(n)}, Wanted: []int32{int32(n - 1)}}
+			require.NoError(t, d.Decode(t.Context(), b, decoderWidth, past, r.scores))
+			past += n
+		}
+		return r
+	}
+	want := compute(Placement{})
+	for name, p := range placements(t) {
+		t.Run(name, func(t *testing.T) {
+			got := compute(p)
+			requireAlike(t, want.texts, got.texts, clip.Projection)
+			requireAlike(t, want.images, got.images, clip.Projection)
+			requireAlike(t, want.states, got.states, decoderWidth)
+			requireAlike(t, want.scores, got.scores, decoderVocab)
+		})
+	}
+}
+
+func TestDevicesThatAreNotThere(t *testing.T) {
+	for name, c := range map[string]struct {
+		p    Placement
+		want string
+	}{
+		"unknown": {Placement{Devices: []string{"Abacus7"}, DeviceLayers: AllThatFit}, "device Abacus7: this machine and build have "},
+		"twice":   {Placement{Devices: []string{"CPU", "CPU"}, DeviceLayers: 1}, "named twice"},
+		"empty":   {Placement{Devices: []string{"CPU", ""}, DeviceLayers: 1}, "this machine and build have "},
+		"layers":  {Placement{Devices: []string{"CPU"}, DeviceLayers: -2}, "-2 layers on devices"},
+		"ggml":    {Placement{Kernels: "ggml", Devices: []string{"CPU"}}, "want one of them"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := testParams("")
+			p.Placement = c.p
+			_, err := NewCLIP(p, testTensors(t, p))
+			require.ErrorContains(t, err, c.want)
+		})
+	}
+}
+
+// TestCancelOnDevice: a call whose context ends while a device computes fails as cancelled, and the next one is right.
+func TestCancelOnDevice(t *testing.T) {
+	for _, name := range devices(t) {
+		p := testParams("")
+		p.Placement = Placement{Devices: []string{name}, DeviceLayers: 100}
+		requireCancellable(t, contextOf(t, p, 2))
+	}
+}
