@@ -33,7 +33,7 @@ static void check_errors(const weights *w) {
     p.struct_size--;
     CHECK(bge_clip_new(&p, w->tensors, w->n, &model, &err) == BGE_ERR_ARGUMENT);
     p = make_params();
-    p.kernels = "abacus";
+    p.placement.kernels = "abacus";
     CHECK(bge_clip_new(&p, w->tensors, w->n, &model, &err) == BGE_ERR_UNSUPPORTED);
     bge_model_free(NULL);
     bge_context_free(NULL);
