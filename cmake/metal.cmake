@@ -6,6 +6,5 @@ endif()
 set(GGML_METAL ON)
 set(GGML_METAL_EMBED_LIBRARY ON)
 set(GGML_METAL_NDEBUG ON)
-add_compile_definitions(GGML_METAL_HAS_BF16) # as in the module's cgo build
 list(APPEND BGEVL_GGML_TARGETS ggml-metal)
 bgevl_link("-framework Foundation" "-framework Metal" "-framework MetalKit")

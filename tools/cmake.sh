@@ -37,12 +37,12 @@ esac
 
 tools/static.sh "$preset"
 ctest --preset "$preset" --no-tests=error
-tools/static.sh "$preset" "$go" test "${flags[@]}" "${packages[@]}"
+tools/static.sh "$preset" "$go" test ${flags[@]+"${flags[@]}"} "${packages[@]}"
 [ "$preset" = cpu ] || exit 0
 
 tags=$(cat build/cmake/cpu/gotags)
 if [ -n "$tags" ]; then
-    "$go" test "${flags[@]}" -tags "$tags" ./csrc ./internal/pixels
+    "$go" test ${flags[@]+"${flags[@]}"} -tags "$tags" ./csrc ./internal/pixels
 else
     echo "libjpeg-turbo was not found: its Go tests were not run (tools/setup.sh installs it)" >&2
     [ "${BGEVL_REQUIRE:-}" != 1 ]

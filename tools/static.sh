@@ -23,9 +23,9 @@ if ! cmake --list-presets | grep -q "\"$preset\""; then
     echo "static: there is no preset $preset: cmake --list-presets shows them" >&2
     exit 1
 fi
-# Both say much where all goes well, and a program's own output is on standard output.
+# Both say much where all goes well, and a program's own output is on standard output. (macOS's bash wants the + form.)
 read -ra cmake_args <<<"${CMAKE_ARGS:-}"
-cmake --preset "$preset" "${cmake_args[@]}" >&2
+cmake --preset "$preset" ${cmake_args[@]+"${cmake_args[@]}"} >&2
 cmake --build --preset "$preset" --parallel "${JOBS:-$(getconf _NPROCESSORS_ONLN)}" >&2
 [ $# -gt 0 ] || exit 0
 

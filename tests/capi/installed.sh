@@ -6,7 +6,7 @@
 set -euo pipefail
 build=$1 libdir=$2 cc=$3 cxx=$4
 shift 4
-run=("$@")
+run=("$@") # which may be empty: macOS's bash wants the + form below
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 work=$build/installed-test
 rm -rf "$work"
@@ -23,8 +23,8 @@ toolchain=$(sed -n 's/^CMAKE_TOOLCHAIN_FILE:[A-Z]*=//p' "$build/CMakeCache.txt")
 cmake -S "$here/package" -B "$work/package" -DCMAKE_BUILD_TYPE=Release -DBgevl_DIR="$work/moved/$libdir/cmake/Bgevl" \
     -DCMAKE_C_COMPILER="$cc" -DCMAKE_CXX_COMPILER="$cxx" ${toolchain:+-DCMAKE_TOOLCHAIN_FILE="$toolchain"} >/dev/null
 cmake --build "$work/package" >/dev/null
-"${run[@]}" "$work/package/in_c"
-"${run[@]}" "$work/package/in_cpp"
+${run[@]+"${run[@]}"} "$work/package/in_c"
+${run[@]+"${run[@]}"} "$work/package/in_cpp"
 
 echo "== pkg-config"
 if ! command -v pkg-config >/dev/null; then
@@ -37,5 +37,5 @@ read -ra cflags < <(pkg-config --cflags bgevl)
 read -ra libs < <(pkg-config --libs bgevl)
 "$cc" -std=c11 "${cflags[@]}" "$here/capi_test.c" -o "$work/in_c" "${libs[@]}"
 "$cxx" -std=c++17 "${cflags[@]}" "$here/installed_test.cpp" -o "$work/in_cpp" "${libs[@]}"
-"${run[@]}" "$work/in_c"
-"${run[@]}" "$work/in_cpp"
+${run[@]+"${run[@]}"} "$work/in_c"
+${run[@]+"${run[@]}"} "$work/in_cpp"
