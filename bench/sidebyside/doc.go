@@ -6,6 +6,7 @@
 // ratios within a round.
 //
 //	sidebyside [-groups "clip-base decoder"] [-peers "torch ov"] [-types "f16 q8_0"] [-rounds N] [-seconds S] [-commit]
+//	sidebyside -prepare     makes what runs need, without measuring anything
 //	sidebyside -check       compares with bench/results and fails where something got slower
 //	sidebyside -serve ...   is this project's side of the conversation, started by the former
 //

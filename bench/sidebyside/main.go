@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -21,6 +22,7 @@ type options struct {
 	rounds, threads      int
 	seconds              float64
 	commit, check        bool
+	prepare              bool
 	root, python, bgevl  string
 }
 
@@ -53,7 +55,7 @@ func run(args []string) error {
 		return check(o)
 	}
 	r, err := measure(o, false)
-	if err != nil {
+	if err != nil || o.prepare {
 		return err
 	}
 	return publish(o, r)
@@ -70,6 +72,7 @@ func parse(args []string) (options, error) {
 	f.IntVar(&o.threads, "threads", runtime.GOMAXPROCS(0), "threads of everything")
 	f.BoolVar(&o.commit, "commit", false, "write the report to bench/results too")
 	f.BoolVar(&o.check, "check", false, "compare with bench/results instead, and fail where something got slower")
+	f.BoolVar(&o.prepare, "prepare", false, "make models and start each program once, which fills their caches, and measure nothing")
 	f.StringVar(&o.root, "root", ".", "the repository")
 	f.StringVar(&o.python, "python", "build/peers/bin/python", "Python with the peers, of bench/peers/setup.sh")
 	f.StringVar(&o.bgevl, "bgevl", "bin/bgevl", "the command line, for cold starts")
@@ -124,7 +127,27 @@ func measure(o options, onlyOurs bool) (*report, error) {
 	if err := s.prepare(groups, p.types); err != nil {
 		return nil, err
 	}
+	if o.prepare {
+		return nil, rehearse(groups, logs)
+	}
 	return collect(o, s, p, l, groups, withStarts, logs)
+}
+
+// rehearse starts each program once, one after another, and says which cannot compute.
+func rehearse(groups []group, logs string) error {
+	for _, g := range groups {
+		for _, spec := range g.subjects {
+			ready, missing := startAll([]subjectSpec{spec}, filepath.Join(logs, g.name))
+			for _, s := range ready {
+				fmt.Fprintf(os.Stderr, "sidebyside: %s, %s: ready after %.1f s\n", g.name, spec.name, s.ready.Load)
+				s.stop()
+			}
+			for _, m := range missing {
+				fmt.Fprintf(os.Stderr, "sidebyside: %s: left out: %s\n", g.name, m)
+			}
+		}
+	}
+	return nil
 }
 
 // collect takes the samples.
@@ -139,7 +162,9 @@ func collect(o options, s setup, p *planner, l *limits, groups []group, withStar
 	}
 	for _, g := range groups {
 		results, missing := run.run(g, filepath.Join(logs, g.name))
-		r.Groups = append(r.Groups, run.rows(g, results))
+		rows := run.rows(g, results)
+		rows.Commit = r.Commit
+		r.Groups = append(r.Groups, rows)
 		r.Missing = append(r.Missing, missing...)
 	}
 	if withStarts {
@@ -187,6 +212,12 @@ func publish(o options, r *report) error {
 		return nil
 	}
 	dir := filepath.Join(o.root, "bench", "results")
+	old, err := readReport(filepath.Join(dir, r.Processor.slug()+".json"))
+	if err == nil {
+		r.keep(old)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	fmt.Fprintf(os.Stderr, "sidebyside: wrote bench/results/%s.{md,json,png}\n", r.Processor.slug())
 	return r.write(dir, r.Processor.slug())
 }

@@ -72,7 +72,7 @@ func (s setup) models(name string, types []string) error {
 
 // pictures makes the JPEG files that are embedded end to end.
 func (s setup) pictures() error {
-	const count = 32
+	const count = 16
 	dir := filepath.Join(s.dir, "pictures")
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return err

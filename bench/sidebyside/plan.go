@@ -163,6 +163,9 @@ func (p *planner) ours(typ, mode, model string, threads int, more ...string) sub
 
 func (p *planner) clip(m clipModel, side string) group {
 	g := group{name: m.name + "-" + side, threads: p.threads, rounds: p.rounds}
+	if m.name == "clip-large" && side == "image" {
+		g.rounds = min(p.rounds, heavyRounds+1)
+	}
 	g.title = map[string]string{"image": "CLIP image tower, ", "text": "CLIP text tower, 16 tokens, "}[side] + strings.TrimPrefix(m.name, "clip-")
 	unit := map[string]string{"image": "image", "text": "text"}[side]
 	for _, n := range batches {
@@ -207,7 +210,7 @@ func (p *planner) products(cases map[string]any, types ...string) (all []subject
 	return all
 }
 
-// heavyRounds bounds the rounds of groups whose samples take many seconds each.
+// heavyRounds bounds the rounds of groups whose samples take many seconds each, up to a minute with llama.cpp.
 const heavyRounds = 2
 
 func (p *planner) decoder() group {

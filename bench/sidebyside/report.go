@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -36,6 +37,8 @@ type limitRow struct {
 type groupReport struct {
 	Name   string `json:"name"`
 	Title  string `json:"title"`
+	When   string `json:"when"`   // date of the run, which may be another than the report's
+	Commit string `json:"commit"` // that was measured
 	Note   string `json:"note,omitempty"`
 	Rounds int    `json:"rounds"`
 	Rows   []row  `json:"rows"`
@@ -64,7 +67,7 @@ type row struct {
 
 // rows makes a group's rows of what was measured.
 func (r *runner) rows(g group, results []*result) groupReport {
-	out := groupReport{Name: g.name, Title: g.title, Note: g.note, Rounds: g.rounds}
+	out := groupReport{Name: g.name, Title: g.title, Note: g.note, Rounds: g.rounds, When: now()}
 	for _, res := range results {
 		spec := res.s.spec
 		w := row{Case: res.c.name, What: res.c.what, Subject: spec.name, Ours: spec.ours, Version: res.s.ready.Version,
@@ -94,6 +97,28 @@ func (r *runner) rows(g group, results []*result) groupReport {
 		out.Rows = append(out.Rows, w)
 	}
 	return out
+}
+
+// keep takes over from an older report of the same machine what this run did not measure.
+func (r *report) keep(old *report) {
+	if old.Threads != r.Threads || old.Processor.slug() != r.Processor.slug() {
+		return
+	}
+	for _, g := range old.Groups {
+		if !slices.ContainsFunc(r.Groups, func(have groupReport) bool { return have.Name == g.Name }) {
+			r.Groups = append(r.Groups, g)
+		}
+	}
+	slices.SortStableFunc(r.Groups, func(a, b groupReport) int { return place(a.Name) - place(b.Name) })
+	if len(r.Starts) == 0 {
+		r.Starts = old.Starts
+	}
+}
+
+// place returns where a group stands in a report.
+func place(name string) int {
+	return slices.Index([]string{"clip-base-image", "clip-base-text", "clip-large-image", "clip-large-text", "decoder", "vision", "jpeg",
+		"threads"}, name)
 }
 
 // find returns a row, nil where it was not measured.
@@ -215,6 +240,7 @@ func digits(s spread) string {
 
 func (g groupReport) markdown(p func(string, ...any)) {
 	p("\n## %s\n", g.Title)
+	p("Measured on %s, commit %s, in %d rounds.\n", g.When, g.Commit, g.Rounds)
 	if g.Note != "" {
 		p("%s\n", g.Note)
 	}

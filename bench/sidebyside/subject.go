@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -62,7 +61,6 @@ func start(spec subjectSpec, logs string) (*subject, error) {
 	s.cmd = exec.Command(spec.argv[0], spec.argv[1:]...) //nolint:gosec // the benchmark's own programs
 	s.cmd.Stderr = log
 	s.cmd.Env = append(os.Environ(), "TOKENIZERS_PARALLELISM=false", "HF_HUB_OFFLINE=1")
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C ends the benchmark, which then ends them
 	if s.in, err = s.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
