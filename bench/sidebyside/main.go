@@ -61,11 +61,22 @@ func run(args []string) error {
 	return publish(o, r)
 }
 
+// Whom a run compares with by default, and a check, which is to be run often and leaves those out that are far behind.
+const (
+	allPeers   = "torch ort ov llamacpp ggml"
+	checkPeers = "ov"
+)
+
+func given(f *flag.FlagSet, name string) (found bool) {
+	f.Visit(func(one *flag.Flag) { found = found || one.Name == name })
+	return found
+}
+
 func parse(args []string) (options, error) {
 	var o options
 	f := flag.NewFlagSet("sidebyside", flag.ContinueOnError)
 	f.StringVar(&o.groups, "groups", "all", "what to measure: words that names of groups begin with, and start")
-	f.StringVar(&o.peers, "peers", "torch ort ov llamacpp ggml", "whom to compare with: words that names of peers begin with")
+	f.StringVar(&o.peers, "peers", allPeers, "whom to compare with: words that names of peers begin with")
 	f.StringVar(&o.types, "types", "", "types of this project's weights (default: f16 q8_0 q4_k_m, and bf16 where the processor multiplies that)")
 	f.IntVar(&o.rounds, "rounds", 5, "samples of each program in each case")
 	f.Float64Var(&o.seconds, "seconds", sampleSeconds, "least seconds of a sample")
@@ -81,6 +92,9 @@ func parse(args []string) (options, error) {
 	}
 	if f.NArg() > 0 || o.rounds < 1 || o.threads < 1 || o.seconds <= 0 {
 		return o, fmt.Errorf("%v: want options only, and numbers above 0", args)
+	}
+	if o.check && !given(f, "peers") {
+		o.peers = checkPeers
 	}
 	if o.types == "" {
 		o.types = "f16 q8_0 q4_k_m"
