@@ -201,7 +201,7 @@ func (r *report) markdown(name string) string {
 		}
 	}
 	p("")
-	p("![how many times as fast as the fastest peer](%s.png)", name)
+	p("![useful work as a share of the float limit](%s.png)", name)
 	for _, g := range r.Groups {
 		g.markdown(p)
 	}
@@ -240,16 +240,16 @@ func digits(s spread) string {
 
 func (g groupReport) markdown(p func(string, ...any)) {
 	p("\n## %s\n", g.Title)
-	p("Measured on %s, commit %s, in %d rounds.\n", g.When, g.Commit, g.Rounds)
+	p("Measured on %s, commit %s, in %d rounds.", g.When, g.Commit, g.Rounds)
 	if g.Note != "" {
-		p("%s\n", g.Note)
+		p("\n%s", g.Note)
 	}
 	last := ""
 	for _, w := range g.Rows {
 		if w.Case != last {
 			last = w.Case
-			p("\n| %s | %ss/s | of the limit | bgevl over it |", w.What, w.Unit)
-			p("|---|---|---|---|")
+			p("\n| %s | %ss/s | processor time of one | of the limit | bgevl over it |", w.What, w.Unit)
+			p("|---|---|---|---|---|")
 		}
 		of := ""
 		if w.OfLimit.Median > 0 {
@@ -261,8 +261,15 @@ func (g groupReport) markdown(p func(string, ...any)) {
 		} else if !strings.Contains(name, "ggml") {
 			name += " (" + w.Version + ")"
 		}
-		p("| %s | %s | %s | %s |", name, digits(w.Rate), of, g.over(w))
+		p("| %s | %s | %s | %s | %s |", name, digits(w.Rate), milliseconds(w.CPU), of, g.over(w))
 	}
+}
+
+func milliseconds(s float64) string {
+	if s >= 0.1 {
+		return fmt.Sprintf("%.0f ms", 1e3*s)
+	}
+	return fmt.Sprintf("%.2f ms", 1e3*s)
 }
 
 // over lists how many times faster each of ours was than a peer.

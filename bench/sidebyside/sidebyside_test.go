@@ -75,7 +75,7 @@ func TestReportFile(t *testing.T) {
 	require.Equal(t, r, back)
 	text, err := os.ReadFile(filepath.Join(dir, "x.md"))
 	require.NoError(t, err)
-	require.Contains(t, string(text), "| ov () | 0.000 | 0.80 of f32 | f16 1.20 |")
+	require.Contains(t, string(text), "| ov () | 0.000 | 0.00 ms | 0.80 of f32 | f16 1.20 |")
 	require.FileExists(t, filepath.Join(dir, "x.png"))
 
 	newer := &report{Threads: 2, Processor: r.Processor, Groups: []groupReport{{Name: "decoder"}}}
