@@ -17,10 +17,11 @@ struct failure {
     char message[sizeof(bge_error::message)];
 };
 
+[[noreturn]]
 #if defined(__GNUC__)
-__attribute__((format(printf, 2, 3)))
+__attribute__((format(printf, 2, 3))) // after the other, or clang refuses both
 #endif
-[[noreturn]] inline void
+inline void
 fail(bge_code code, const char *format, ...) {
     failure f{code, {}};
     va_list args;

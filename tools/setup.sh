@@ -5,7 +5,7 @@ set -euo pipefail
 
 packages=(
     g++ make git               # the build
-    clang-format               # make lint
+    clang clang-format         # make lint; the compiler of Macs
     cmake pkg-config           # the CMake build and its tests
     libvulkan-dev glslc mesa-vulkan-drivers # ggml's Vulkan backend, and a device in software to run it on
     libjpeg62-turbo-dev        # JPEG by libjpeg-turbo, and the tests that compare with it
