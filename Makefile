@@ -22,7 +22,7 @@ RACE ?= $(if $(filter amd64 arm64 ppc64le s390x,$(shell $(GO) env GOARCH)),-race
 .PHONY: help
 help: ## list what can be made
 	@echo 'usage: make TARGET'
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build bin/bgevl; BACKEND=cpu|cuda|metal|vulkan|hip links the static library of that preset
@@ -34,7 +34,7 @@ demo: build ## search drawn pictures with small trained models; MODEL=file.gguf 
 	@GO='$(GO)' tools/demo.sh $(if $(MODEL),'$(MODEL)')
 
 .PHONY: test
-test: check build $(if $(filter ./...,$(PKG)),cmake $(if $(filter 1,$(BGEVL_REQUIRE)),vulkan)) ## run every check and every test, with the race detector
+test: check build $(if $(filter ./...,$(PKG)),cmake $(if $(filter 1,$(BGEVL_REQUIRE)),vulkan arm64)) ## run every check and every test, with the race detector
 	$(GO) test $(RACE) -timeout $(TEST_TIMEOUT) $(PKG)
 
 .PHONY: test-quick
@@ -48,6 +48,10 @@ cmake: ## build the static library by CMake; test it, and what uses libjpeg-turb
 .PHONY: vulkan
 vulkan: ## build the static library with Vulkan; test it on a GPU or on Mesa's software device
 	@GO='$(GO)' tools/cmake.sh vulkan
+
+.PHONY: arm64
+arm64: ## cross-compile for Arm Linux by cgo and by CMake; run both under qemu
+	@GO='$(GO)' tools/arm64.sh
 
 # What the benchmark measures: words that names of groups and of peers begin with, types of weights, and how long.
 # `make bench BENCH='clip-base decoder' PEERS='torch ov' TYPES=q8_0 ROUNDS=3` is a short run.
