@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# The main job, once through: a checkpoint is converted, and pictures are ranked by how well they match a query of a
-# picture and a text. usage: tools/demo.sh [file.gguf | checkpoint's folder]; without one, weights are random.
+# The main job, once through: a checkpoint is converted, a folder of pictures becomes a file of embeddings, and queries of a
+# picture and a text are ranked against it. usage: tools/demo.sh [file.gguf | checkpoint's folder]
+# Without an argument it takes the small trained models of examples/models and draws a sheet of what they find. With one
+# it ranks photographs, where there are some, since real models know them better than drawings.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 go=${GO:-go}
-given=${1:-}
 work=build/demo
 mkdir -p "$work"
 
@@ -21,43 +22,47 @@ show() {
     "$@"
 }
 
-random=
-if [ -z "$given" ]; then
-    random=1
-    given=$work/random-clip
-    echo "No MODEL was given: making a small CLIP checkpoint with RANDOM WEIGHTS in $given."
-    "$go" run -buildvcs=false ./tools/demo -o "$given"
-fi
-if [ -d "$given" ]; then
-    model=$work/$(basename "$given")-f16.gguf
-    show bin/bgevl convert "$given" -o "$model" --type f16 --force
-elif [ -f "$given" ]; then
-    model=$given
-else
-    echo "demo: $given: no such file or folder: MODEL is a GGUF file or a checkpoint's folder" >&2
-    exit 1
-fi
+# drawn shows one of the repository's own models, on drawn pictures.
+drawn() {
+    local name=$1 model=$work/$1.gguf
+    show bin/bgevl convert "examples/models/$name" -o "$model" --force
+    show bin/bgevl embed -m "$model" --input $work/pictures.jsonl --image-root $work/pictures --output "$work/$name.pictures.jsonl"
+    show bin/bgevl embed -m "$model" --input $work/queries.jsonl --image-root $work/pictures --output "$work/$name.queries.jsonl"
+    show $work/demo sheet $work "$name"
+}
 
-photos=${BGEVL_SHARED:-../shared}/fixtures/images/photos
-if [ -f "$photos/cir_query.png" ]; then
-    query=$photos/cir_query.png
-    candidates=("$photos"/cir_candi_*.png "$photos"/0*.jpg)
-    text='Make the background dark, as if the camera has taken the photo at night'
-else
-    query=examples/pictures/harbour_day.jpg
-    candidates=(examples/pictures/harbour_night.jpg examples/pictures/{balloon,street}.png examples/pictures/{desert,forest}.jpg)
-    text='the same harbour at night'
+# given shows a model that somebody has.
+given() {
+    local model=$1
+    if [ -d "$model" ]; then
+        model=$work/$(basename "$model")-f16.gguf
+        show bin/bgevl convert "$1" -o "$model" --type f16 --force
+    elif [ ! -f "$model" ]; then
+        echo "demo: $model: no such file or folder: MODEL is a GGUF file or a checkpoint's folder" >&2
+        exit 1
+    fi
+    local photos=${BGEVL_SHARED:-../shared}/fixtures/images/photos
+    local query=examples/pictures/harbour_day.jpg text='the same harbour at night'
+    local candidates=(examples/pictures/harbour_night.jpg examples/pictures/{balloon,street}.png examples/pictures/{desert,forest}.jpg)
+    if [ -f "$photos/cir_query.png" ]; then
+        query=$photos/cir_query.png
+        text='Make the background dark, as if the camera has taken the photo at night'
+        candidates=("$photos"/cir_candi_*.png "$photos"/0*.jpg)
+    fi
+    show bin/bgevl score -m "$model" --task composed-retrieval --image "$query" --text "$text" "${candidates[@]}"
+}
+
+if [ -n "${1:-}" ]; then
+    given "$1"
+    exit
 fi
-
-show bin/bgevl score -m "$model" --image "$query" --text "$text" "${candidates[@]}"
-
-printf '%s\n' "{\"id\": \"query\", \"image\": \"$(basename "$query")\", \"text\": \"$text\"}" \
-    '{"id": "words", "text": "a sailing boat before a village"}' >"$work/inputs.jsonl"
-show bin/bgevl embed -m "$model" --input "$work/inputs.jsonl" --image-root "$(dirname "$query")" --output "$work/embeddings.jsonl"
-cut -c 1-76 "$work/embeddings.jsonl" | sed 's/$/ .../'
-
-if [ -n "$random" ]; then
-    printf '%s\n' '' \
-        'These weights are RANDOM: the order above says nothing about the pictures, only that' \
-        'everything runs. For a real ranking: make demo MODEL=path/to/BGE-VL-base'
-fi
+"$go" build -buildvcs=false -o $work/demo ./tools/demo
+show $work/demo draw $work
+sheets=()
+for model in examples/models/*/; do
+    drawn "$(basename "$model")"
+    sheets+=("$work/$(basename "$model").png")
+done
+printf '\n%s\n' 'These small models know drawn shapes and nothing else. Look at what they found:'
+printf '    %s\n' "${sheets[@]}"
+echo 'A model that knows the world: make demo MODEL=path/to/BGE-VL-base'

@@ -38,14 +38,13 @@ def learn_tokenizer(texts, merges=400):
 
 
 def new_model(vocabulary, eyes):
-    text = CLIPTextConfig(vocab_size=vocabulary, hidden_size=WIDTH, intermediate_size=384, num_attention_heads=4, num_hidden_layers=2,
+    text = CLIPTextConfig(vocab_size=vocabulary, hidden_size=96, intermediate_size=384, num_attention_heads=3, num_hidden_layers=2,
                           max_position_embeddings=CONTEXT, projection_dim=WIDTH, bos_token_id=vocabulary - 2,
                           eos_token_id=vocabulary - 1, pad_token_id=vocabulary - 1)
     tower = new_tower()
     tower.load_state_dict(torch.load(eyes, weights_only=True))
     vision = tower.config
     config = CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=WIDTH)
-    config.architectures = ["MMRet_CLIP"]  # the name that the hub's BGE-VL repositories have
     model = CLIPModel(config)
     model.vision_model.load_state_dict(tower.vision_model.state_dict())
     model.vision_model.requires_grad_(False)
@@ -84,7 +83,7 @@ def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--data", default="build/demo-data")
     ap.add_argument("--out", default="examples/models/demo-clip")
-    ap.add_argument("--epochs", type=int, default=6)
+    ap.add_argument("--epochs", type=int, default=5)
     ap.add_argument("--batch", type=int, default=100, help="records, of two pictures each")
     ap.add_argument("--seed", type=int, default=1)
     ap.add_argument("--threads", type=int, default=2)

@@ -52,7 +52,7 @@ const (
 
 func main() {
 	dir := flag.String("o", "build/demo-data", "folder to write")
-	records := flag.Int("records", 10000, "records, of three pictures each")
+	records := flag.Int("records", 12000, "records, of three pictures each")
 	seed := flag.Uint64("seed", 1, "everything depends on it alone")
 	flag.Parse()
 	if err := run(*dir, *records, *seed); err != nil {

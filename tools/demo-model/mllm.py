@@ -2,13 +2,14 @@
 
     python tools/demo-model/mllm.py                 # after eyes.py; writes examples/models/demo-mllm
 
-As LLaVA does, it takes over a vision tower, that of eyes.py, and leaves it as it is: the features of every picture are
-computed once, and what is trained is the projector and the decoder. Needs what eyes.py needs.
+As LLaVA does, it takes over a vision tower, that of eyes.py, and leaves it as it is: what is trained is the projector and the
+decoder. Needs what eyes.py needs.
 """
 import argparse
 import json
 import pathlib
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from torch import nn
@@ -73,7 +74,6 @@ def new_model(vocabulary, image_token, eyes):
     config = LlavaNextConfig(vision_config=tower.config.to_dict(), text_config=text, image_token_index=image_token,
                              image_grid_pinpoints=PINPOINTS, projector_hidden_act="gelu", vision_feature_layer=-2,
                              vision_feature_select_strategy="default")
-    config.architectures = ["LLaVANextForEmbedding"]  # the name that the hub's BGE-VL repositories have
     model = LlavaNextForConditionalGeneration(config)
     model.vision_tower.vision_model.load_state_dict(tower.vision_model.state_dict())
     model.vision_tower.requires_grad_(False)
@@ -82,13 +82,9 @@ def new_model(vocabulary, image_token, eyes):
 
 
 @torch.no_grad()
-def features(tower, data):
-    """The vision tower's features of all pictures: records x 3 x patches x width."""
-    flat, out = data.pixels.reshape(-1, SIDE, SIDE, 3), []
-    for i in range(0, len(flat), 500):
-        states = tower(normalise(torch.from_numpy(flat[i:i + 500])), output_hidden_states=True).hidden_states[-2]
-        out.append(states[:, 1:].half())
-    return torch.cat(out).reshape(len(data.records), 3, GRID * GRID, -1)
+def features(tower, pictures):
+    """What the decoder is to see of pictures: the states before the tower's last layer, without the class token."""
+    return tower(normalise(torch.from_numpy(pictures)), output_hidden_states=True).hidden_states[-2][:, 1:]
 
 
 class Reader(nn.Module):
@@ -114,7 +110,7 @@ class Reader(nn.Module):
         ids = nn.utils.rnn.pad_sequence(rows, batch_first=True)
         embeds = self.model.get_input_embeddings()(ids)
         if pictures is not None:
-            overview = self.model.multi_modal_projector(pictures.float())
+            overview = self.model.multi_modal_projector(pictures)
             tile = overview.unflatten(1, (GRID, GRID))
             newline = self.model.image_newline.expand(len(rows), GRID, 1, -1)
             packed = torch.cat([overview, torch.cat([tile, newline], 2).flatten(1, 2)], 1)
@@ -123,16 +119,17 @@ class Reader(nn.Module):
         return states[torch.arange(len(rows)), last]
 
 
-def train(reader, data, seen, a):
+def train(reader, data, a):
     heads, scale = Heads(WIDTH), nn.Parameter(torch.tensor(2.66))
     trainer = Trainer([reader, heads, nn.ParameterList([scale])], len(data.records) // a.batch * a.epochs)
     for b in data.batches(a.batch, a.epochs, a.seed):
-        n, pictures = len(b.rows), seen[b.rows]
-        candidates = reader([prompt()] * (2 * n), torch.cat([pictures[:, 0], pictures[:, 1]]))
-        composed = reader([prompt("composed-retrieval", t) for t in b.edits[:n]], pictures[:, 0])
+        n, few = len(b.rows), len(b.rows) // 4
+        seen = features(reader.model.vision_tower, np.concatenate([data.pixels[b.rows, 0], data.pixels[b.rows, 1],
+                                                                   data.pixels[b.rows[:few], 2]]))
+        candidates = reader([prompt()] * (2 * n), seen[:2 * n])
+        composed = reader([prompt("composed-retrieval", t) for t in b.edits[:n]], seen[:n])
         texts = reader([prompt("caption-to-image", t, image=False) for t in b.captions[n:]])
-        few = n // 4
-        again = reader([prompt("image-to-image")] * few, pictures[:few, 2])
+        again = reader([prompt("image-to-image")] * few, seen[2 * n:])
 
         s, targets = scale.exp().clamp(max=100), torch.arange(n, 2 * n)
         equal = b.scenes[n:, None] == b.scenes[None]
@@ -164,8 +161,8 @@ def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--data", default="build/demo-data")
     ap.add_argument("--out", default="examples/models/demo-mllm")
-    ap.add_argument("--epochs", type=int, default=4)
-    ap.add_argument("--batch", type=int, default=64, help="records")
+    ap.add_argument("--epochs", type=int, default=1)
+    ap.add_argument("--batch", type=int, default=32, help="records")
     ap.add_argument("--seed", type=int, default=1)
     ap.add_argument("--threads", type=int, default=2)
     a = ap.parse_args()
@@ -181,7 +178,7 @@ def main():
     model = new_model(len(fast), fast.convert_tokens_to_ids("<image>"), pathlib.Path(a.data) / "eyes.pt")
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(fast)} tokens", flush=True)
     reader = Reader(model, fast)
-    train(reader, data, features(model.vision_tower, data), a)
+    train(reader, data, a)
     save(model, tokenizer, out)
 
 
