@@ -35,8 +35,8 @@ func (r *recall) add(rank int) {
 func (r recall) at1() float64 { return float64(r.one) / float64(r.of) }
 func (r recall) at5() float64 { return float64(r.five) / float64(r.of) }
 
-// A demoModel is one of those that examples/models holds, and the least that it must reach. README.md states what it
-// reaches; the margin between is for the rounding of other processors, which turns over a close answer here and there.
+// A demoModel is one of those that examples/models holds, and the least recall at 1 that it must reach. README.md
+// states what it reaches; the margin of 0.07 to 0.12 is for the rounding of other processors, which turns over close answers.
 type demoModel struct {
 	name                  string
 	galleries             int     // of 100 candidates each
@@ -46,6 +46,7 @@ type demoModel struct {
 func demoModels() []demoModel {
 	return []demoModel{
 		{"demo-clip", 2, 0.8, 0.85, 0.8},
+		{"demo-mllm", 1, 0.65, 0.85, 0.75},
 	}
 }
 
@@ -63,7 +64,7 @@ func TestDemoModels(t *testing.T) {
 			path := filepath.Join(t.TempDir(), m.name+".gguf")
 			_, err := convert.Run(context.Background(), filepath.Join(testenv.Root(t), "examples", "models", m.name), path, nil)
 			require.NoError(t, err)
-			e, err := bgevl.Open(path, nil)
+			e, err := bgevl.Open(path, &bgevl.Options{Threads: 1}) // in networks so small more threads mostly wait
 			require.NoError(t, err)
 			defer func() { require.NoError(t, e.Close()) }()
 			var r demoRecalls
