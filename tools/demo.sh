@@ -22,12 +22,12 @@ show() {
     "$@"
 }
 
-# drawn shows one of the repository's own models, on drawn pictures.
+# drawn shows one of the repository's own models, on drawn pictures. In networks so small more threads mostly wait.
 drawn() {
     local name=$1 model=$work/$1.gguf
     show bin/bgevl convert "examples/models/$name" -o "$model" --force
-    show bin/bgevl embed -m "$model" --input $work/pictures.jsonl --image-root $work/pictures --output "$work/$name.pictures.jsonl"
-    show bin/bgevl embed -m "$model" --input $work/queries.jsonl --image-root $work/pictures --output "$work/$name.queries.jsonl"
+    show bin/bgevl embed -m "$model" --threads 1 --input $work/pictures.jsonl --image-root $work/pictures --output "$work/$name.pictures.jsonl"
+    show bin/bgevl embed -m "$model" --threads 1 --input $work/queries.jsonl --image-root $work/pictures --output "$work/$name.queries.jsonl"
     show $work/demo sheet $work "$name"
 }
 
