@@ -193,7 +193,7 @@ func TestDemoSheet(t *testing.T) {
 	model := filepath.Join(dir, "demo.gguf")
 	good(t, "convert", "examples/models/demo-clip", "-o", model)
 	for _, list := range []string{"pictures", "queries"} {
-		good(t, "embed", "-m", model, "--input", filepath.Join(dir, list+".jsonl"), "--image-root", filepath.Join(dir, "pictures"),
+		good(t, "embed", "-m", model, "--threads", "1", "--input", filepath.Join(dir, list+".jsonl"), "--image-root", filepath.Join(dir, "pictures"),
 			"--output", filepath.Join(dir, "demo."+list+".jsonl"))
 	}
 	out := strings.TrimSpace(run(tool, "sheet", dir, "demo"))

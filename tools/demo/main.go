@@ -41,8 +41,8 @@ type question struct {
 	text     string
 }
 
-// questions are about pairs of shape and colour that the demo models were never shown: red stars, purple hearts, orange
-// circles.
+// questions are about pairs of shape and colour that the demo models were never shown: red stars, purple hearts, yellow
+// crosses.
 func questions() []question {
 	ask := func(text string, from scenes.Scene, a scenes.Attribute, value int) question {
 		to := from
