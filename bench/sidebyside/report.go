@@ -240,7 +240,7 @@ func digits(s spread) string {
 
 func (g groupReport) markdown(p func(string, ...any)) {
 	p("\n## %s\n", g.Title)
-	p("Measured on %s, commit %s, in %d rounds.", g.When, g.Commit, g.Rounds)
+	p("Measured on %s, commit %s; rounds: %d.", g.When, g.Commit, g.Rounds)
 	if g.Note != "" {
 		p("\n%s", g.Note)
 	}
