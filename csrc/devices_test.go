@@ -144,6 +144,6 @@ func TestCancelOnDevice(t *testing.T) {
 	for _, name := range devices(t) {
 		p := testParams("")
 		p.Placement = Placement{Devices: []string{name}, DeviceLayers: 100}
-		requireCancellable(t, contextOf(t, p, 2))
+		requireCancellable(t, contextOf(t, p, 2), 60)
 	}
 }

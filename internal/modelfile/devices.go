@@ -91,3 +91,50 @@ func fastest(all []csrc.Device) []string {
 	}
 	return names
 }
+
+// Device is a device as a user chooses it.
+type Device struct {
+	Name, Kind, Backend, Description string
+	Free, Total                      int64
+	InstructionSets                  []string // the processor's, the one in use first
+}
+
+// ListDevices lists what a Devices can name, the processor first.
+func ListDevices() ([]Device, error) {
+	all, err := csrc.Devices()
+	if err != nil {
+		return nil, err
+	}
+	sets, err := instructionSets()
+	if err != nil {
+		return nil, err
+	}
+	var processor, others []Device
+	for _, d := range all {
+		device := Device{Name: d.Name, Kind: d.Kind.String(), Backend: d.Backend, Description: d.Description, Free: d.Free, Total: d.Total}
+		switch d.Kind {
+		case csrc.DeviceCPU:
+			device.Name, device.InstructionSets = ProcessorDevice, sets
+			processor = append(processor, device)
+		case csrc.DeviceGPU, csrc.DeviceIntegrated:
+			others = append(others, device)
+		case csrc.DeviceAccelerator: // helps the processor by itself
+		}
+	}
+	return append(processor, others...), nil
+}
+
+// instructionSets returns the processor's, the one that models use by default first.
+func instructionSets() ([]string, error) {
+	used, err := csrc.Kernels()
+	if err != nil {
+		return nil, err
+	}
+	sets := []string{used}
+	for _, name := range csrc.AllKernels() {
+		if name != used {
+			sets = append(sets, name)
+		}
+	}
+	return sets, nil
+}
