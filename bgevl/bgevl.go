@@ -21,8 +21,7 @@ type Options struct {
 	Contexts int
 
 	// Device is what computes: "cpu" for the processor, or names of Devices with commas between. Empty: what the
-	// environment variable BGEVL_DEVICE names, or else the graphics processors that this build knows and this machine has,
-	// or else the processor.
+	// environment variable BGEVL_DEVICE names, or else the processor.
 	Device string
 
 	// DeviceLayers is how many layers of each of a model's networks lie on devices, the last ones; the processor computes

@@ -22,8 +22,7 @@ type Options struct {
 	Contexts int
 
 	// Device is what computes: "cpu" for the processor, or names of the devices that bgevl devices lists, with commas
-	// between. "": what BGEVL_DEVICE names, or else the graphics processors that this build knows and this machine has, or
-	// else the processor.
+	// between. "": what BGEVL_DEVICE names, or else the processor.
 	Device string
 
 	// DeviceLayers is how many layers of each tower lie on devices, the last ones. 0: as many as have room there.
@@ -111,9 +110,11 @@ func open(path string, f *gguf.File, o *Options) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	model, err := modelfile.Devices{Device: o.Device, Layers: o.DeviceLayers}.Make(func(at csrc.Placement) (*csrc.Model, error) {
-		return csrc.NewCLIP(p.csrc(at), tensors)
-	})
+	at, err := modelfile.Devices{Device: o.Device, Layers: o.DeviceLayers}.Placement()
+	if err != nil {
+		return nil, err
+	}
+	model, err := csrc.NewCLIP(p.csrc(at), tensors)
 	if err != nil {
 		return nil, err
 	}

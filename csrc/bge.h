@@ -154,7 +154,8 @@ int32_t bge_context_new(bge_model *model, const bge_context_params *params, bge_
                         bge_error *err) BGE_NOEXCEPT;
 void bge_context_free(bge_context *context) BGE_NOEXCEPT;
 
-// Asks the running call of a context to stop (cancel = 1), which it does within one graph node, or takes that back (0).
+// Asks the running call of a context to stop (cancel = 1), or takes that back (0). The processor stops within one graph
+// node; a device finishes the batch that it was given, whose results are dropped.
 // While set, calls fail with BGE_ERR_CANCELLED.
 void bge_context_cancel(bge_context *context, int32_t cancel) BGE_NOEXCEPT;
 

@@ -10,29 +10,11 @@ bool is_set(void *flag) {
     return static_cast<std::atomic<int32_t> *>(flag)->load() != 0;
 }
 
-// ggml asks before each operation on a device whether it should wait for its end, which costs some, and stops there if
-// the answer to that is no.
-constexpr int32_t operations_between_checks = 32;
-
-bool go_on(ggml_tensor *, bool ask, void *data) {
-    bge::scheduler &s = *static_cast<bge::scheduler *>(data);
-    if (!ask) {
-        return s.cancel.load() == 0;
-    }
-    if (s.until_check > 0) {
-        s.until_check--;
-        return false;
-    }
-    s.until_check = operations_between_checks;
-    return true;
-}
-
 } // namespace
 
 namespace bge {
 
-scheduler::scheduler(const bge_model &model, int n_threads, ggml_threadpool *threads, std::atomic<int32_t> &flag)
-    : cancel(flag) {
+scheduler::scheduler(const bge_model &model, int n_threads, ggml_threadpool *threads, std::atomic<int32_t> &cancel) {
     std::vector<ggml_backend_device *> all;
     std::vector<ggml_backend *> raw;
     for (const device_part &d : model.devices) {
@@ -49,12 +31,11 @@ scheduler::scheduler(const bge_model &model, int n_threads, ggml_threadpool *thr
         if (ggml_backend_dev_type(device) == GGML_BACKEND_DEVICE_TYPE_CPU) { // which may be chosen as a device too
             ggml_backend_cpu_set_n_threads(stream, n_threads);
             ggml_backend_cpu_set_threadpool(stream, threads);
-            ggml_backend_cpu_set_abort_callback(stream, is_set, &flag);
+            ggml_backend_cpu_set_abort_callback(stream, is_set, &cancel);
         }
     }
     // Its table holds leaves beside the operations.
     sched.reset(ggml_backend_sched_new(raw.data(), nullptr, int(raw.size()), 2 * model.max_nodes, false, false));
-    ggml_backend_sched_set_eval_callback(sched.get(), go_on, this);
 }
 
 size_t scheduler::bytes() const {
@@ -138,7 +119,8 @@ void bge_context::compute_on_devices(bge::graph &g, ggml_cgraph *nodes) {
     }
     prepare(g); // inputs are the processor's, and copied from there
     bytes = int64_t(d.bytes() + headers.size() + scratch.size);
-    d.until_check = 0;
+    // A device finishes what it was given: ggml could ask between operations whether to go on, by its evaluation
+    // callback, but its Vulkan backend was seen to corrupt memory when a graph reaches it in pieces.
     const ggml_status status = ggml_backend_sched_graph_compute(d.sched.get(), nodes);
     check_status(cancel.load() != 0 ? GGML_STATUS_ABORTED : status);
 }

@@ -20,8 +20,6 @@ struct key_value_cache {
 struct scheduler {
     std::vector<stream> streams;
     std::unique_ptr<ggml_backend_sched, decltype(&ggml_backend_sched_free)> sched{nullptr, ggml_backend_sched_free};
-    const std::atomic<int32_t> &cancel;
-    int32_t until_check = 0; // operations on a device until `cancel` is looked at again
 
     // Throws failure where a device cannot be started.
     scheduler(const bge_model &model, int n_threads, ggml_threadpool *threads, std::atomic<int32_t> &cancel);

@@ -46,7 +46,7 @@ func Devices() ([]Device, error) {
 	var e C.bge_error
 	n := int32(C.bge_device_count(&e))
 	if n < 0 {
-		return nil, errorOf(C.int32_t(e.code), &e)
+		return nil, errorOf(e.code, &e)
 	}
 	list := make([]Device, n)
 	for i := range list {

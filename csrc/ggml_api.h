@@ -26,7 +26,6 @@ struct ggml_backend_sched;
 
 typedef void (*ggml_custom_op_t)(struct ggml_tensor *dst, int ith, int nth, void *userdata);
 typedef void (*ggml_log_callback)(enum ggml_log_level level, const char *text, void *user_data);
-typedef bool (*ggml_backend_sched_eval_callback)(struct ggml_tensor *t, bool ask, void *user_data);
 
 // Contexts and tensors.
 struct ggml_context *ggml_init(struct ggml_init_params params);
@@ -164,8 +163,6 @@ enum ggml_status ggml_backend_sched_graph_compute(struct ggml_backend_sched *sch
 size_t ggml_backend_sched_get_buffer_size(struct ggml_backend_sched *sched, struct ggml_backend *backend);
 void ggml_backend_sched_set_tensor_backend(struct ggml_backend_sched *sched, struct ggml_tensor *node,
                                            struct ggml_backend *backend);
-void ggml_backend_sched_set_eval_callback(struct ggml_backend_sched *sched, ggml_backend_sched_eval_callback callback,
-                                          void *user_data);
 
 #ifdef __cplusplus
 }

@@ -248,10 +248,8 @@ func TestEncodeChecksItsInput(t *testing.T) {
 	require.ErrorIs(t, c.EncodeImage(t.Context(), nil, 0, nil), ErrArgument)
 }
 
-func TestCancelAndClose(t *testing.T) { requireCancellable(t, newTestContext(t, "", 2), 600) }
-
-// requireCancellable cancels calls of a context of testParams, one that has so many images among them, and closes it.
-func requireCancellable(t *testing.T, c *Context, images int) {
+func TestCancelAndClose(t *testing.T) {
+	c := newTestContext(t, "", 2)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	out := make([]float32, 28)
@@ -260,6 +258,7 @@ func requireCancellable(t *testing.T, c *Context, images int) {
 	require.ErrorIs(t, err, context.Canceled)
 
 	// A deadline inside a long call stops it, and the context serves the next one.
+	const images = 600
 	big := make([]float32, images*28)
 	pixels := testPixels(images)
 	require.NoError(t, c.EncodeImage(t.Context(), pixels[:3*24*24], 1, out)) // repacks outside the measured calls

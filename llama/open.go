@@ -34,8 +34,7 @@ type Options struct {
 	TextOnly bool
 
 	// Device is what computes: "cpu" for the processor, or names of the devices that bgevl devices lists, with commas
-	// between. "": what BGEVL_DEVICE names, or else the graphics processors that this build knows and this machine has, or
-	// else the processor.
+	// between. "": what BGEVL_DEVICE names, or else the processor.
 	Device string
 
 	// DeviceLayers is how many layers of the decoder and of the vision tower lie on devices, the last ones. 0: as many as
@@ -43,8 +42,8 @@ type Options struct {
 	DeviceLayers int
 }
 
-func (o *Options) devices() modelfile.Devices {
-	return modelfile.Devices{Device: o.Device, Layers: o.DeviceLayers}
+func (o *Options) placement() (csrc.Placement, error) {
+	return modelfile.Devices{Device: o.Device, Layers: o.DeviceLayers}.Placement()
 }
 
 // defaultContext bounds the context where Options state none: three times a picture with its instructions, and buffers
@@ -140,13 +139,15 @@ func open(path string, f *gguf.File, o *Options) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	var eyes modelfile.Part // first: where a device has no room for all, the decoder's first layers are what stays away
-	if m.projector, eyes, m.missing, err = openProjector(path, m.params, o); err != nil {
+	at, err := o.placement()
+	if err != nil {
 		return nil, err
 	}
-	model, err := o.devices().Make(func(at csrc.Placement) (*csrc.Model, error) {
-		return csrc.NewLlama(m.params.csrc(at), tensors)
-	})
+	var eyes modelfile.Part // first: where a device has no room for all, the decoder's first layers are what stays away
+	if m.projector, eyes, m.missing, err = openProjector(path, m.params, o, at); err != nil {
+		return nil, err
+	}
+	model, err := csrc.NewLlama(m.params.csrc(at), tensors)
 	if err != nil {
 		if m.projector != nil {
 			err = errors.Join(err, eyes.Close())

@@ -42,7 +42,7 @@ type projector struct {
 
 // openProjector finds and opens the projector of the model that lies at path, and what runs it. Where there is none it
 // returns nil and the error that a picture fails with.
-func openProjector(path string, p *params, o *Options) (v *projector, part modelfile.Part, missing, err error) {
+func openProjector(path string, p *params, o *Options, placement csrc.Placement) (v *projector, part modelfile.Part, missing, err error) {
 	if o.TextOnly {
 		return nil, part, fmt.Errorf("%w: the model was opened for texts only", ErrNoProjector), nil
 	}
@@ -54,7 +54,7 @@ func openProjector(path string, p *params, o *Options) (v *projector, part model
 		return nil, part, fmt.Errorf("%w: looked for %s and for an mmproj*.gguf beside it from the same checkpoint: "+
 			"convert the checkpoint again, or name the projector's file", ErrNoProjector, besideModel(path)), nil
 	}
-	v, part, err = loadProjector(at, p, o.devices())
+	v, part, err = loadProjector(at, p, placement)
 	if err != nil {
 		return nil, part, nil, &ProjectorError{Model: path, Projector: at, Err: err}
 	}
@@ -127,13 +127,13 @@ func hasFingerprint(path, want string) bool {
 }
 
 // loadProjector opens a projector's file and holds it to the model.
-func loadProjector(path string, p *params, d modelfile.Devices) (*projector, modelfile.Part, error) {
+func loadProjector(path string, p *params, placement csrc.Placement) (*projector, modelfile.Part, error) {
 	f, err := gguf.Open(path)
 	if err != nil {
 		return nil, modelfile.Part{}, err
 	}
 	v := &projector{path: path}
-	model, err := v.read(f, p, d)
+	model, err := v.read(f, p, placement)
 	if err != nil {
 		return nil, modelfile.Part{}, errors.Join(err, f.Close())
 	}
@@ -141,7 +141,7 @@ func loadProjector(path string, p *params, d modelfile.Devices) (*projector, mod
 }
 
 // read checks all of a projector's file and makes the network of it.
-func (v *projector) read(f *gguf.File, p *params, d modelfile.Devices) (*csrc.Model, error) {
+func (v *projector) read(f *gguf.File, p *params, placement csrc.Placement) (*csrc.Model, error) {
 	if err := v.readKeys(f, p); err != nil {
 		return nil, err
 	}
@@ -155,10 +155,8 @@ func (v *projector) read(f *gguf.File, p *params, d modelfile.Devices) (*csrc.Mo
 	if err := v.readNewline(f, p); err != nil {
 		return nil, err
 	}
-	return d.Make(func(at csrc.Placement) (*csrc.Model, error) {
-		return csrc.NewLLaVA(csrc.LLaVAParams{Vision: v.vision.C(v.gelu), ImageSize: v.imageSize,
-			PatchSize: v.patchSize, Width: p.width, Placement: at}, tensors)
-	})
+	return csrc.NewLLaVA(csrc.LLaVAParams{Vision: v.vision.C(v.gelu), ImageSize: v.imageSize,
+		PatchSize: v.patchSize, Width: p.width, Placement: placement}, tensors)
 }
 
 // readKeys reads the hyperparameters, and tells a projector from other files and from another model's.

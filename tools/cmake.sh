@@ -29,8 +29,8 @@ vulkan)
     # ggml leaves out software devices unless it is told which devices to take. Its product of narrow matrices is wrong
     # where a subgroup is narrower than 16, and Mesa's are as wide as its vectors of 32 bits.
     export GGML_VK_VISIBLE_DEVICES=${GGML_VK_VISIBLE_DEVICES:-0} LP_NATIVE_VECTOR_WIDTH=512
-    # On Mesa's device a context that has computed a small batch and then computes a larger one corrupts memory, for a
-    # reason not found yet; bench/NOTES.md has what is known. Until then its tests are those in which batches do not grow.
+    # On Mesa's device a context that has computed a small batch and then computes a larger one corrupts memory:
+    # bench/NOTES.md has what is known. Until that is found, its test is the one in which batches hardly grow.
     tests=(./csrc -run TestDevicesAgree)
     ;;
 *)
