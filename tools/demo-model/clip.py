@@ -5,7 +5,6 @@
 
 Needs torch 2.8, transformers 4.45 and numpy; see README.md beside this file.
 """
-import argparse
 import json
 import pathlib
 import tempfile
@@ -15,7 +14,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from torch import nn
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTextConfig, CLIPTokenizer
 
-from common import SIDE, Data, Heads, Trainer, normalise, retrieval_losses
+from common import SIDE, Data, Heads, Trainer, arguments, normalise, retrieval_losses
 from eyes import WIDTH, new_tower
 
 CONTEXT = 77  # of a text, in tokens, as CLIP has it
@@ -80,16 +79,7 @@ def train(model, tokenizer, data, a):
 
 
 def main():
-    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("--data", default="build/demo-data")
-    ap.add_argument("--out", default="examples/models/demo-clip")
-    ap.add_argument("--epochs", type=int, default=5)
-    ap.add_argument("--batch", type=int, default=100, help="records, of two pictures each")
-    ap.add_argument("--seed", type=int, default=1)
-    ap.add_argument("--threads", type=int, default=2)
-    a = ap.parse_args()
-    torch.manual_seed(a.seed)
-    torch.set_num_threads(a.threads)
+    a = arguments(__doc__, epochs=5, batch=100, batch_help="records, of two pictures each", out="examples/models/demo-clip")
     data = Data(a.data)
     tokenizer = learn_tokenizer(data.texts())
     model = new_model(len(tokenizer), pathlib.Path(a.data) / "eyes.pt")

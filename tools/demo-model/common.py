@@ -1,4 +1,5 @@
 """What eyes.py, clip.py and mllm.py share: the data, the losses, and the steps."""
+import argparse
 import collections
 import json
 import math
@@ -13,6 +14,22 @@ from torch.nn import functional as F
 
 SIDE = 96  # of a picture
 VALUES = [8, 8, 4, 3, 4, 5, 5, 2]  # of each attribute, as internal/scenes has them
+
+
+def arguments(doc, epochs, batch, batch_help, out=None):
+    """The options of a training script, and the seed and threads set as they say. out is where the model goes."""
+    ap = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument("--data", default="build/demo-data")
+    if out:
+        ap.add_argument("--out", default=out)
+    ap.add_argument("--epochs", type=int, default=epochs)
+    ap.add_argument("--batch", type=int, default=batch, help=batch_help)
+    ap.add_argument("--seed", type=int, default=1)
+    ap.add_argument("--threads", type=int, default=2)
+    a = ap.parse_args()
+    torch.manual_seed(a.seed)
+    torch.set_num_threads(a.threads)
+    return a
 
 
 Batch = collections.namedtuple("Batch", "rows drawings scenes captions mentioned edits")

@@ -5,14 +5,13 @@
 
 Needs torch 2.8, transformers 4.45 and numpy; see README.md beside this file.
 """
-import argparse
 import math
 import pathlib
 
 import torch
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
-from common import SIDE, Data, Heads, Trainer, normalise
+from common import SIDE, Data, Heads, Trainer, arguments, normalise
 
 PATCH, WIDTH = 16, 128
 
@@ -30,15 +29,7 @@ def new_tower():
 
 
 def main():
-    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("--data", default="build/demo-data")
-    ap.add_argument("--epochs", type=int, default=2)
-    ap.add_argument("--batch", type=int, default=100, help="pictures")
-    ap.add_argument("--seed", type=int, default=1)
-    ap.add_argument("--threads", type=int, default=2)
-    a = ap.parse_args()
-    torch.manual_seed(a.seed)
-    torch.set_num_threads(a.threads)
+    a = arguments(__doc__, epochs=2, batch=100, batch_help="pictures")
     data = Data(a.data)
     scenes = torch.tensor([[r["source"], r["target"], r["target"]] for r in data.records]).flatten(0, 1)
     pictures = torch.from_numpy(data.pixels).flatten(0, 1)

@@ -5,7 +5,6 @@
 As LLaVA does, it takes over a vision tower, that of eyes.py, and leaves it as it is: what is trained is the projector and the
 decoder. Needs what eyes.py needs.
 """
-import argparse
 import json
 import pathlib
 
@@ -16,7 +15,7 @@ from torch import nn
 from transformers import (LlavaNextConfig, LlavaNextForConditionalGeneration, LlavaNextImageProcessor, MistralConfig,
                           PreTrainedTokenizerFast)
 
-from common import SIDE, Data, Heads, Trainer, contrast, normalise
+from common import SIDE, Data, Heads, Trainer, arguments, contrast, normalise
 from eyes import PATCH, WIDTH, new_tower
 
 GRID = SIDE // PATCH  # patches a side
@@ -158,16 +157,7 @@ def save(model, tokenizer, out):
 
 
 def main():
-    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("--data", default="build/demo-data")
-    ap.add_argument("--out", default="examples/models/demo-mllm")
-    ap.add_argument("--epochs", type=int, default=1)
-    ap.add_argument("--batch", type=int, default=32, help="records")
-    ap.add_argument("--seed", type=int, default=1)
-    ap.add_argument("--threads", type=int, default=2)
-    a = ap.parse_args()
-    torch.manual_seed(a.seed)
-    torch.set_num_threads(a.threads)
+    a = arguments(__doc__, epochs=1, batch=32, batch_help="records", out="examples/models/demo-mllm")
     out = pathlib.Path(a.out)
     out.mkdir(parents=True, exist_ok=True)
     data = Data(a.data)
