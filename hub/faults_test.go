@@ -44,6 +44,32 @@ type faulty struct {
 	streamed error
 }
 
+// start returns a hub with the fault, a client of it with so many retries, or that many more where it is to lose its patience,
+// and the files that are there.
+func (f faulty) start(t *testing.T, retries, idleRetries int) (*fakehub.Hub, *hub.Client, map[string][]byte) {
+	t.Helper()
+	h := fakehub.Start(t)
+	files := checkpoint()
+	h.Commit(repo, "main", files)
+	h.Protect(repo, token, false)
+	c := client(t, h, func(o *hub.Options) {
+		o.Token, o.IdleTimeout, o.Retries = token, time.Minute, retries
+		if f.idle { // and not to lose it for good where the machine is slow
+			o.IdleTimeout, o.Retries = time.Second, idleRetries
+		}
+	})
+	f.do(h)
+	return h, c, files
+}
+
+// requireSecretsKept makes sure that there is an error and that it tells no secret.
+func requireSecretsKept(t *testing.T, err error) {
+	t.Helper()
+	require.Error(t, err)
+	require.NotContains(t, err.Error(), token)
+	require.NotContains(t, err.Error(), "Signature", "signed addresses are secrets")
+}
+
 // inject makes a fault of the usual kind.
 func inject(which fakehub.Which, times int, f fakehub.Fault) func(*fakehub.Hub) {
 	return func(h *fakehub.Hub) { h.Inject(which, times, f) }
@@ -173,26 +199,14 @@ func TestFaults(t *testing.T) {
 	for _, f := range append(transferFaults(), hubFaults()...) {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
-			h := fakehub.Start(t)
-			files := checkpoint()
-			h.Commit(repo, "main", files)
-			h.Protect(repo, token, false)
-			c := client(t, h, func(o *hub.Options) {
-				o.Token, o.IdleTimeout, o.Retries = token, time.Minute, 3
-				if f.idle { // and not to lose it for good where the machine is slow
-					o.IdleTimeout, o.Retries = time.Second, 100
-				}
-			})
-			f.do(h)
+			h, c, files := f.start(t, 3, 100)
 			s, err := c.Pull(t.Context(), repo, "main", nil)
 			requireSound(t, c.CacheDir())
 			if f.fails == nil && f.text == "" {
 				require.NoError(t, err)
 				requireFiles(t, s, files, wanted()...)
 			} else {
-				require.Error(t, err)
-				require.NotContains(t, err.Error(), token)
-				require.NotContains(t, err.Error(), "Signature", "signed addresses are secrets")
+				requireSecretsKept(t, err)
 				if f.fails != nil {
 					require.ErrorIs(t, err, f.fails, "%v", err)
 				}
