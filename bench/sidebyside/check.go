@@ -14,9 +14,9 @@ import (
 // round, since a rate depends on the clock and on who else is there.
 //
 // A ratio counts as slower where it is below the committed one by more than baseTolerance and by more than noise times the
-// quartile ranges that both runs had. Two runs of the same program on an idle machine differed by up to 3% in a ratio of
-// medians (bench/NOTES.md), and a median of n values of a normal spread has a standard error of 0.93 IQR/sqrt(n): 1.5 times
-// the sum of both half ranges is about three of them for five rounds.
+// quartile ranges that both runs had. baseTolerance is a guess: how much two runs on an idle machine differ has not been
+// measured. A median of n values of a normal spread has a standard error of 0.93 IQR/sqrt(n): 1.5 times the sum of both half
+// ranges is about three of them for five rounds.
 const (
 	baseTolerance = 0.05
 	noise         = 1.5
