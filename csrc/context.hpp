@@ -51,14 +51,12 @@ struct bge_context {
     // Builds a graph, runs it, and copies its output of n_dst floats to dst.
     template <class Build> void run(Build &&build, float *dst, int64_t n_dst) {
         in_graph(build, [&](bge::graph &g, ggml_cgraph *nodes, ggml_tensor *out) {
-            const size_t size = size_t(n_dst) * sizeof(float);
             if (devices != nullptr) {
                 compute_on_devices(g, nodes);
-                ggml_backend_tensor_get(out, dst, 0, size);
             } else {
                 compute(g, nodes);
-                std::memcpy(dst, out->data, size);
             }
+            ggml_backend_tensor_get(out, dst, 0, size_t(n_dst) * sizeof(float));
         });
     }
 

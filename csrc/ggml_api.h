@@ -140,8 +140,6 @@ size_t ggml_backend_buft_get_alloc_size(struct ggml_backend_buffer_type *buft, c
 struct ggml_backend_buffer *ggml_backend_alloc_ctx_tensors_from_buft(struct ggml_context *ctx,
                                                                      struct ggml_backend_buffer_type *buft);
 void ggml_backend_buffer_free(struct ggml_backend_buffer *buffer);
-size_t ggml_backend_buffer_get_size(struct ggml_backend_buffer *buffer);
-bool ggml_backend_buffer_is_host(struct ggml_backend_buffer *buffer);
 void ggml_backend_buffer_set_usage(struct ggml_backend_buffer *buffer, enum ggml_backend_buffer_usage usage);
 enum ggml_backend_buffer_usage ggml_backend_buffer_get_usage(struct ggml_backend_buffer *buffer);
 struct ggml_backend_buffer_type *ggml_backend_buffer_get_type(struct ggml_backend_buffer *buffer);

@@ -199,45 +199,40 @@ func tensorsToC(tensors []Tensor) (list *C.bge_tensor, free func(), err error) {
 	return list, free, nil
 }
 
-// Kernels returns the instruction set that the model's kernels use.
-func (m *Model) Kernels() string {
+// ask asks C something about a model; the answer is zero once it is closed.
+func ask[T any](m *Model, question func(*C.bge_model) T) (answer T) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	if m.handle == nil {
-		return ""
+	if m.handle != nil {
+		answer = question(m.handle)
 	}
-	return C.GoString(C.bge_model_kernels(m.handle))
+	return answer
+}
+
+// Kernels returns the instruction set that the model's kernels use.
+func (m *Model) Kernels() string {
+	return ask(m, func(h *C.bge_model) string { return C.GoString(C.bge_model_kernels(h)) })
 }
 
 // Bytes returns the memory that the model holds beside its tensors' own: repacked weights and small tables.
 func (m *Model) Bytes() int64 {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	if m.handle == nil {
-		return 0
-	}
-	return int64(C.bge_model_bytes(m.handle))
+	return ask(m, func(h *C.bge_model) int64 { return int64(C.bge_model_bytes(h)) })
 }
 
 // Layers returns how many layers the model has, over all its towers.
 func (m *Model) Layers() int {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	if m.handle == nil {
-		return 0
-	}
-	return int(C.bge_model_layers(m.handle))
+	return ask(m, func(h *C.bge_model) int { return int(C.bge_model_layers(h)) })
 }
 
 // OnDevice returns what lies on the device i of the model's Placement: how many layers, and the bytes of its memory.
 func (m *Model) OnDevice(i int) (layers int, bytes int64) {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	at, err := int32s("device", i)
-	if err != nil || m.handle == nil {
+	if i < 0 || i >= len(m.devices) {
 		return 0, 0
 	}
-	return int(C.bge_model_device_layers(m.handle, at[0])), int64(C.bge_model_device_bytes(m.handle, at[0]))
+	at := C.int32_t(i)
+	layers = ask(m, func(h *C.bge_model) int { return int(C.bge_model_device_layers(h, at)) })
+	bytes = ask(m, func(h *C.bge_model) int64 { return int64(C.bge_model_device_bytes(h, at)) })
+	return layers, bytes
 }
 
 // Where says in words what computes the model: "avx2", or "Vulkan0 (24 of 24 layers)".

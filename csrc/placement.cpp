@@ -48,20 +48,17 @@ std::vector<int> assign(const std::vector<unit> &units, const std::vector<int64_
         all_room += r;
     }
     std::vector<int> device(units.size(), -1);
-    size_t first = units.size(); // of those that lie on a device
     for (size_t i = units.size(); i-- > 0;) {
-        if (automatic ? all_bytes + units[i].bytes > all_room : !units[i].wanted) {
-            if (automatic) {
-                break;
-            }
-            continue;
+        if (automatic && all_bytes + units[i].bytes > all_room) {
+            break;
         }
-        all_bytes += units[i].bytes;
-        device[i] = 0;
-        first = i;
+        if (automatic || units[i].wanted) {
+            all_bytes += units[i].bytes;
+            device[i] = 0;
+        }
     }
-    double until = 0; // where the share of device d begins, as bytes of all that is placed
-    size_t at = first;
+    double until = 0; // where the share of device d ends, as bytes of all that is placed
+    size_t at = 0;
     int64_t placed = 0;
     for (size_t d = 0; d < room.size(); d++) {
         until += all_room > 0 ? double(all_bytes) * double(room[d]) / double(all_room)

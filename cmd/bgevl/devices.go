@@ -15,7 +15,8 @@ func devicesCommand(s *streams) command {
 		usage:   []string{"[--json]"},
 		description: []string{
 			"Lists the processor with the instruction sets that it can run, the one in use first, and the graphics processors " +
-				"that this build and machine have. embed and score take one by --device, and else the processor. Which backends there are is chosen when bgevl is built: README.md says how.",
+				"that this build and machine have. embed and score take one by --device, and else the processor. Which backends " +
+				"there are is chosen when bgevl is built: README.md says how.",
 			"With --json, an array of {name, kind, backend, description, free_bytes, total_bytes, instruction_sets}.",
 		},
 		flags:    []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print JSON"}},

@@ -37,7 +37,7 @@ func withModel(own ...cli.Flag) []cli.Flag {
 		&cli.IntFlag{Name: "context", Usage: "an input may have `N` tokens; more take more memory (default: what an MLLM model was trained for, " +
 			"but at most 8192)"},
 		&cli.StringFlag{Name: "mmproj", Usage: "the model's vision side is `FILE` (default: mmproj-NAME.gguf beside NAME.gguf)"},
-		&cli.StringFlag{Name: "device", EnvVars: []string{"BGEVL_DEVICE"}, Usage: "compute on `NAME` of bgevl devices, or on several with " +
+		&cli.StringFlag{Name: "device", Usage: "compute on `NAME` of bgevl devices, or on several with " +
 			"commas between (default: $BGEVL_DEVICE, or cpu)"},
 		&cli.IntFlag{Name: "gpu-layers", Usage: "put the last `N` layers of each network on the device, and compute the others on the " +
 			"processor (default: as many as its memory holds)"},
