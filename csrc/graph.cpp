@@ -306,7 +306,7 @@ ggml_tensor *graph::parts(std::initializer_list<const linear_weight *> layers, g
         op->args.allow_bf16 &= l->w->type == GGML_TYPE_BF16;
         const int32_t at = op->args.n_parts++;
         op->args.part[at] = part_of(*l, at == 0 ? first_act : int32_t(BGE_ACT_NONE));
-        if (l->packed == nullptr) {
+        if (l->packed != nullptr) {
             reads[bge_linear_reads(kernels, l->w->type, l->n_in())] = true;
         }
         width += l->n_out();

@@ -11,7 +11,8 @@
 //   kernels_patches.c    pixels to rows of patches
 //   kernels_simd_loops.h     the inner loops, written once over the vector type of each of:
 //   kernels_portable.c, kernels_avx2.c, kernels_avxvnni.c, kernels_avx512.c, kernels_neon.c
-//   kernels_codes.h          products of integers, written once likewise; kernels_unpack.h: blocks to integers
+//   kernels_codes.h          products of integers, written once likewise, over the panels of kernels_panels.h, which
+//                            are made of the blocks of kernels_unpack.h
 //
 // cgo builds them with `go build`; by hand: cc -std=c11 -O3 -c kernels*.c cpu.c. No file needs a machine flag: the
 // instruction set is a function attribute. Nothing here knows ggml, except that weight types have its numbers.
@@ -72,7 +73,7 @@ typedef void (*bge_to_float)(const void *row, float *dst, int64_t n);
 
 // One weight matrix of a linear layer, with where its result goes: y = act(x . W^T + bias) + residual.
 typedef struct bge_linear_part {
-    const void *w;           // packed by bge_linear_pack, or rows of n_in values as they stand in the file
+    const void *w;           // packed by bge_linear_pack, or rows of n_in values as they stand in a file
     int32_t type;            // ggml_type of what w holds
     int32_t packed;          // 1: w was packed by the same table
     int64_t row_bytes;       // bytes from one row of w to the next; where packed is 0; no gaps where to_float is used
@@ -97,7 +98,7 @@ typedef struct bge_linear_args {
     int64_t n_in;       // columns of x and of W
     int32_t n_parts;    // 1 to BGE_LINEAR_PARTS
     int32_t allow_bf16; // 1: x may be rounded to bf16 where w is packed as bf16 and the processor multiplies bf16
-    const void *codes[BGE_X_KINDS]; // x by bge_encode, for the parts whose bge_linear_reads is that; NULL: they read x
+    const void *codes[BGE_X_KINDS]; // x by bge_encode, for the packed parts whose bge_linear_reads is that
     bge_linear_part part[BGE_LINEAR_PARTS];
     bge_work work;
 } bge_linear_args;
@@ -181,11 +182,13 @@ const bge_kernels *bge_kernels_select(const char *name, bge_kernels_status *stat
 const bge_kernels *bge_kernels_at(int32_t i);
 
 // bge_linear_pack_size returns the bytes of a packed weight matrix, or -1 where that type cannot be packed.
-// `as` is the type stored: `type` itself, or BGE_TYPE_BF16 for f16 weights that are to be multiplied as bf16.
+// `as` is the type stored: `type` itself, or BGE_TYPE_BF16 for f16 weights that are to be multiplied as bf16. Quantised
+// types can be packed where bge_linear_reads says that they are multiplied as integers, and take what they take in a
+// file, or up to 3% more.
 int64_t bge_linear_pack_size(const bge_kernels *k, int32_t as, int64_t n_in, int64_t n_out);
 
 // bge_linear_pack packs row-major weights of `type` into dst, which must not overlap src. Threads share the work.
-// f32 to f32, f16 to f16 and bf16 to bf16 are exact; f16 to bf16 rounds to nearest even.
+// Every type to itself is exact; f16 to bf16 rounds to nearest even. Rows of quantised types have no gaps.
 void bge_linear_pack(const bge_kernels *k, int32_t type, int32_t as, int64_t n_in, int64_t n_out, const void *src,
                      void *dst, int32_t ith, int32_t nth);
 
@@ -194,8 +197,8 @@ void bge_linear_pack(const bge_kernels *k, int32_t type, int32_t as, int64_t n_i
 int64_t bge_linear_scratch(const bge_kernels *k, const bge_linear_args *a);
 void bge_linear(const bge_kernels *k, bge_linear_args *a, void *scratch, int32_t ith, int32_t nth);
 
-// bge_linear_reads returns how the product with rows of n_in weights of a type, as they stand in a file, reads x:
-// BGE_X_FLOAT where only float is known.
+// bge_linear_reads returns how the product with packed rows of n_in weights of a type reads x: BGE_X_FLOAT where only
+// float is known.
 int32_t bge_linear_reads(const bge_kernels *k, int32_t type, int64_t n_in);
 
 // bge_codes_bytes returns the bytes of one row of n activations: the integers; a float of scale for each 32 of them;

@@ -19,6 +19,7 @@ V vf v_sum16(vi sum) {
 }
 
 #define CODES_SIMD SIMD
+#define WIDE_CODES 1
 #define UNROLL_STEPS _Pragma("GCC unroll 8")
 #include "kernels_codes.h"
 
@@ -36,15 +37,16 @@ static const bge_simd simd = {
     .gemm[BGE_B_U5] = &gemms_u5,
     .gemm[BGE_B_S16] = &gemms_s16,
     .gemm[BGE_B_S16_16] = &gemms_s16_16,
-    .code_type = {[BGE_TYPE_Q4_0] = {BGE_B_U4, 32, 0},
-                  [BGE_TYPE_Q4_1] = {BGE_B_U4, 32, 0},
-                  [BGE_TYPE_Q5_0] = {BGE_B_U5, 32, 0},
-                  [BGE_TYPE_Q5_1] = {BGE_B_U5, 32, 0},
-                  [BGE_TYPE_Q4_K] = {BGE_B_U4, 32, 0},
-                  [BGE_TYPE_Q5_K] = {BGE_B_U5, 32, 0},
-                  [BGE_TYPE_Q8_0] = {BGE_B_S16, 32, 128},
-                  [BGE_TYPE_Q6_K] = {BGE_B_S16_16, 16, 32}},
-    .unpack_row = unpack_row,
+    .code_type = {[BGE_TYPE_Q4_0] = {BGE_B_U4, 32},
+                  [BGE_TYPE_Q4_1] = {BGE_B_U4, 32},
+                  [BGE_TYPE_Q5_0] = {BGE_B_U5, 32},
+                  [BGE_TYPE_Q5_1] = {BGE_B_U5, 32},
+                  [BGE_TYPE_Q4_K] = {BGE_B_U4, 32},
+                  [BGE_TYPE_Q5_K] = {BGE_B_U5, 32},
+                  [BGE_TYPE_Q8_0] = {BGE_B_S16, 32},
+                  [BGE_TYPE_Q6_K] = {BGE_B_S16_16, 16}},
+    .pack_panel = pack_panel,
+    .expand_panel = expand_panel,
     .encode_row = {NULL, encode_row8, encode_row16},
 };
 

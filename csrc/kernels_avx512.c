@@ -202,6 +202,7 @@ V vf v_sum16(vi sum) {
 #define vi_keep(v) __asm__("" : "+v"(v))
 #endif
 
+#define WIDE_CODES 0
 #define UNROLL_STEPS _Pragma("GCC unroll 2")
 #include "kernels_codes.h"
 

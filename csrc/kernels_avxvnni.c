@@ -32,6 +32,7 @@ V vf v_sum16(vi sum) {
     return _mm256_cvtepi32_ps(sum);
 }
 
+#define WIDE_CODES 0
 #define UNROLL_STEPS _Pragma("GCC unroll 2")
 #include "kernels_codes.h"
 

@@ -8,6 +8,7 @@
 //   vi_keep                a statement that has a vector in its register
 //   UNROLL_STEPS           how far the loop over a block's steps is unrolled: #pragma GCC unroll
 //   CODES_SIMD             the function attribute of what calls vi_dot8 and vi_dot16
+//   WIDE_CODES             1: weights of 6 and 8 bits are read as 16 bits, by vi_dot16
 //
 // y[row][col] = sum over blocks of  x_scale[row] * d[col] * (q . x) + m[col] * x_sum[row]
 //
@@ -15,7 +16,7 @@
 #ifndef BGE_KERNELS_CODES_H
 #define BGE_KERNELS_CODES_H
 
-#include "kernels_unpack.h"
+#include "kernels_panels.h"
 
 #define CODES_INLINE static inline __attribute__((always_inline)) CODES_SIMD
 
@@ -92,11 +93,11 @@ CODES_INLINE void gemm_codes(const bge_tile *t, const int rows, const int block,
 // overflow.
 #define CODES_OF_8_BITS                                                                                                \
     .gemm[BGE_B_U8] = &gemms_u8, .gemm[BGE_B_U8_16] = &gemms_u8_16,                                                    \
-    .code_type = {[BGE_TYPE_Q4_0] = {BGE_B_U8, 32, 0}, [BGE_TYPE_Q4_1] = {BGE_B_U8, 32, 0},                            \
-                  [BGE_TYPE_Q5_0] = {BGE_B_U8, 32, 0}, [BGE_TYPE_Q5_1] = {BGE_B_U8, 32, 0},                            \
-                  [BGE_TYPE_Q8_0] = {BGE_B_U8, 32, 0}, [BGE_TYPE_Q4_K] = {BGE_B_U8, 32, 0},                            \
-                  [BGE_TYPE_Q5_K] = {BGE_B_U8, 32, 0}, [BGE_TYPE_Q6_K] = {BGE_B_U8_16, 16, 0}},                        \
-    .unpack_row = unpack_row, .encode_row = {NULL, encode_row8, encode_row16}
+    .code_type =                                                                                                       \
+        {[BGE_TYPE_Q4_0] = {BGE_B_U8, 32}, [BGE_TYPE_Q4_1] = {BGE_B_U8, 32},   [BGE_TYPE_Q5_0] = {BGE_B_U8, 32},       \
+         [BGE_TYPE_Q5_1] = {BGE_B_U8, 32}, [BGE_TYPE_Q8_0] = {BGE_B_U8, 32},   [BGE_TYPE_Q4_K] = {BGE_B_U8, 32},       \
+         [BGE_TYPE_Q5_K] = {BGE_B_U8, 32}, [BGE_TYPE_Q6_K] = {BGE_B_U8_16, 16}},                                       \
+    .pack_panel = pack_panel, .expand_panel = expand_panel, .encode_row = {NULL, encode_row8, encode_row16}
 
 // ---- activations ----
 

@@ -42,7 +42,7 @@ typedef struct buffers {
     float *rows;   // [panel][slice], weights as they stand in the file, expanded
     float *w;      // [slice][panel], weights as the product reads them
     float *sums;   // [panels of a group][block][panel]
-    float *scales; // of codes: d and m as [panel][blocks], then as [blocks][panel]
+    float *scales; // of codes: d and m as [blocks][panel]
 } buffers;
 
 // A run of panels of one part for one block of rows.
@@ -52,7 +52,7 @@ typedef struct segment {
     int64_t panel, panels;
     int32_t kind;        // BGE_B_* that the product reads
     int32_t expand;      // 1: w goes through buffers.w
-    bge_code_type codes; // how codes are made of it, where kind is one of codes
+    bge_code_type codes; // of its type, where kind is one of codes
 } segment;
 
 static int reads_codes(const segment *s) {
@@ -103,31 +103,16 @@ int64_t bge_simd_linear_scratch(const bge_kernels *k, const bge_linear_args *a) 
     return a->m > 0 ? lay_out(k, a, none, &unused) : 0;
 }
 
-// The n terms from l on of one panel's weights as codes: signed 16 bits or unsigned 8 in b->w, their scales behind
-// b->scales. Both are unpacked row by row and then transposed, four bytes at a time.
-static void unpack(const plan *p, const segment *s, const buffers *b, int64_t first, int64_t l, int64_t n,
+// The n terms from l on of one panel's weights as codes, and their scales behind b->scales.
+static void expand(const plan *p, const segment *s, const buffers *b, int64_t panel, int64_t l, int64_t n,
                    bge_tile *t) {
     const bge_linear_part *part = s->part;
-    const int64_t width = p->simd->panel, rows = bge_min(width, part->n_out - first), blocks = n / s->codes.block;
-    const int wide = bge_x_of(s->kind) == BGE_X_INT16;
-    uint8_t *codes = (uint8_t *)b->rows;
-    int16_t *signed_codes = (int16_t *)(void *)(codes + width * n);
-    float *d = b->scales, *m = d + width * blocks, *t_d = m + width * blocks, *t_m = t_d + width * blocks;
-    const int64_t before = part->row_bytes * l / p->a->n_in;
-    for (int64_t r = 0; r < rows; r++)
-        p->simd->unpack_row(part->type, (const char *)part->w + (first + r) * part->row_bytes + before, n,
-                            codes + r * n, d + r * blocks, m + r * blocks);
-    bge_transpose_floats(d, rows, blocks, t_d, width);
-    if (wide)
-        for (int64_t i = 0; i < rows * n; i++)
-            signed_codes[i] = (int16_t)(codes[i] - s->codes.zero);
-    else
-        bge_transpose_floats(m, rows, blocks, t_m, width);
-    bge_transpose_floats(wide ? (const float *)(void *)signed_codes : (const float *)(void *)codes, rows,
-                         wide ? n / 2 : n / 4, b->w, width);
+    const int64_t n_in = p->a->n_in, bytes = bge_panel_bytes(p->k, part->type, n_in);
+    float *d = b->scales, *m = d + p->simd->panel * (n / s->codes.block);
+    p->simd->expand_panel(part->type, (const char *)part->w + panel * bytes + bytes * l / n_in, n, b->w, d, m);
     t->b = b->w;
-    t->b_scale = t_d;
-    t->b_min = t_m;
+    t->b_scale = d;
+    t->b_min = m;
 }
 
 // The codes of this block's rows from term l on.
@@ -267,7 +252,7 @@ static void blocked(const plan *p, const segment *s, const buffers *b) {
             t.n = bge_round_up(n, 2);
         for (int64_t i = 0; i < s->panels; i++) {
             if (codes)
-                unpack(p, s, b, (s->panel + i) * width, l, n, &t);
+                expand(p, s, b, s->panel + i, l, n, &t);
             else
                 t.b = weights(p, s, b, s->panel + i, l, n);
             t.c = b->sums + i * s->rows * width;
@@ -276,26 +261,27 @@ static void blocked(const plan *p, const segment *s, const buffers *b) {
     }
 }
 
-static void run_segment(const plan *p, segment s, const buffers *b) {
-    const bge_linear_part *part = s.part;
-    const int64_t tiles = tiles_of(s.rows, p->simd->mr);
-    const int half = part->packed && part->type != BGE_TYPE_F32;
-    s.expand = !part->packed || (half && tiles > STREAM_TILES);
-    s.kind = BGE_B_F32;
-    if (half && !s.expand)
-        s.kind = part->type == BGE_TYPE_F16 ? BGE_B_F16 : BGE_B_BF16;
+// Decides how a segment's weights are read.
+static void choose(const plan *p, segment *s) {
+    const bge_linear_part *part = s->part;
+    const int half = part->packed && (part->type == BGE_TYPE_F16 || part->type == BGE_TYPE_BF16);
+    s->expand = !part->packed || (half && tiles_of(s->rows, p->simd->mr) > STREAM_TILES);
+    s->kind = BGE_B_F32;
+    if (half && !s->expand)
+        s->kind = part->type == BGE_TYPE_F16 ? BGE_B_F16 : BGE_B_BF16;
     if (dot(p, part)) {
-        s.expand = 0;
-        s.kind = BGE_B_DOT;
+        s->expand = 0;
+        s->kind = BGE_B_DOT;
     }
-    if (!part->packed) {
-        const int32_t as = bge_linear_reads(p->k, part->type, p->a->n_in);
-        if (p->a->codes[as]) {
-            s.codes = p->simd->code_type[part->type];
-            s.kind = s.codes.b;
-        }
+    if (part->packed && bge_block_of(part->type).values) {
+        s->codes = p->simd->code_type[part->type];
+        s->kind = s->codes.b;
     }
-    if (tiles == 1 && part->packed) {
+}
+
+static void run_segment(const plan *p, segment s, const buffers *b) {
+    choose(p, &s);
+    if (tiles_of(s.rows, p->simd->mr) == 1 && s.part->packed && !reads_codes(&s)) {
         stream(p, &s, b);
         return;
     }

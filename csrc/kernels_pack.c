@@ -3,9 +3,10 @@
 // Weights into the panels that the products read. Build: see kernels.h.
 //
 // A packed matrix is panels of k->panel rows of W, the last one filled up with zeros: f32 and f16 as [n_in][panel],
-// bf16 as [n_in / 2][panel][2], which is what bf16 dot products read, an odd n_in filled up with a zero. So packing is
-// a transposition of 16-bit or, of floats and pairs, 32-bit values. It is done in blocks of 8x8 or 4x4 with the vectors
-// that every x86-64 or Arm processor has, because it is part of every cold start.
+// bf16 as [n_in / 2][panel][2], which is what bf16 dot products read, an odd n_in filled up with a zero. Blocks of
+// quantised weights are the business of kernels_panels.h, of which each instruction set has a copy; for all others
+// packing is a transposition of 16-bit or, of floats and pairs, 32-bit values. It is done in blocks of 8x8 or 4x4 with
+// the vectors that every x86-64 or Arm processor has, because it is part of every cold start.
 #include "kernels_simd.h"
 
 #if defined(__x86_64__)
@@ -111,18 +112,35 @@ void bge_transpose_floats(const float *src, int64_t rows, int64_t n, float *dst,
     transpose32((const word *)src, n, rows, n, (word *)dst, width);
 }
 
-static int64_t panel_bytes(const bge_kernels *k, int32_t as, int64_t n_in) {
+bge_block bge_block_of(int32_t type) {
+    static const bge_block blocks[BGE_CODE_TYPES] = {
+        [BGE_TYPE_Q4_0] = {32, 18, 18},    [BGE_TYPE_Q4_1] = {32, 20, 20},    [BGE_TYPE_Q5_0] = {32, 22, 22},
+        [BGE_TYPE_Q5_1] = {32, 24, 24},    [BGE_TYPE_Q8_0] = {32, 34, 34},    [BGE_TYPE_Q4_K] = {256, 144, 148},
+        [BGE_TYPE_Q5_K] = {256, 176, 180}, [BGE_TYPE_Q6_K] = {256, 210, 210},
+    };
+    return type >= 0 && type < BGE_CODE_TYPES ? blocks[type] : (bge_block){0, 0, 0};
+}
+
+// Whether panels of a table hold a type's codes.
+static int packs_codes(const bge_kernels *k, int32_t type, int64_t n_in) {
+    return bge_linear_reads(k, type, n_in) != BGE_X_FLOAT && n_in % bge_block_of(type).values == 0;
+}
+
+int64_t bge_panel_bytes(const bge_kernels *k, int32_t as, int64_t n_in) {
+    const bge_block block = bge_block_of(as);
+    if (block.values)
+        return n_in / block.values * block.packed * k->panel;
     if (as == BGE_TYPE_BF16)
         n_in = bge_round_up(n_in, 2);
     return n_in * k->panel * bge_type_size(as);
 }
 
 int64_t bge_linear_pack_size(const bge_kernels *k, int32_t as, int64_t n_in, int64_t n_out) {
-    if (as != BGE_TYPE_F32 && as != BGE_TYPE_F16 && as != BGE_TYPE_BF16)
+    if (as != BGE_TYPE_F32 && as != BGE_TYPE_F16 && as != BGE_TYPE_BF16 && !packs_codes(k, as, n_in))
         return -1;
     if (!k->panel)
         return n_in * n_out * bge_type_size(as);
-    return bge_ceil_div(n_out, k->panel) * panel_bytes(k, as, n_in);
+    return bge_ceil_div(n_out, k->panel) * bge_panel_bytes(k, as, n_in);
 }
 
 enum { CHUNK = 256 }; // columns of 16 bits that are staged at a time
@@ -168,17 +186,23 @@ static void pack_row(int32_t type, int32_t as, int64_t n, const void *src, void 
 
 void bge_linear_pack(const bge_kernels *k, int32_t type, int32_t as, int64_t n_in, int64_t n_out, const void *src,
                      void *dst, int32_t ith, int32_t nth) {
-    const int64_t row = n_in * bge_type_size(type), panels = k->panel ? bge_ceil_div(n_out, k->panel) : n_out;
+    const bge_block block = bge_block_of(type);
+    const int64_t row = block.values ? n_in / block.values * block.bytes : n_in * bge_type_size(type),
+                  panels = k->panel ? bge_ceil_div(n_out, k->panel) : n_out;
     for (int64_t p = panels * ith / nth; p < panels * (ith + 1) / nth; p++) {
         if (!k->panel) {
             pack_row(type, as, n_in, (const char *)src + p * row, (char *)dst + p * n_in * bge_type_size(as));
             continue;
         }
         const char *from = (const char *)src + p * k->panel * row;
-        char *to = (char *)dst + p * panel_bytes(k, as, n_in);
+        char *to = (char *)dst + p * bge_panel_bytes(k, as, n_in);
         const int64_t rows = bge_min(k->panel, n_out - p * k->panel);
+        if (block.values) {
+            ((const bge_simd *)k->simd)->pack_panel(type, from, row, rows, n_in, to);
+            continue;
+        }
         if (rows < k->panel)
-            memset(to, 0, (size_t)panel_bytes(k, as, n_in));
+            memset(to, 0, (size_t)bge_panel_bytes(k, as, n_in));
         if (as == BGE_TYPE_F32)
             transpose32((const word *)from, n_in, rows, n_in, (word *)to, k->panel);
         else

@@ -78,10 +78,21 @@ typedef struct bge_softmax {
 typedef struct bge_code_type {
     int8_t b;     // BGE_B_*; BGE_B_F32: as floats
     int8_t block; // values with one scale
-    uint8_t zero; // the code of a weight of zero, where the codes are to be signed
 } bge_code_type;
 
 enum { BGE_CODE_TYPES = 16 }; // all with codes are below
+
+// A block of a type of quantised weights, as in a file and in a packed panel.
+typedef struct bge_block {
+    int16_t values, bytes;
+    int16_t packed; // bytes of a packed block, for each row of the panel
+} bge_block;
+
+// Zeros for a type that has no codes.
+bge_block bge_block_of(int32_t type);
+
+// The bytes of one packed panel of a matrix.
+int64_t bge_panel_bytes(const bge_kernels *k, int32_t as, int64_t n_in);
 
 typedef struct bge_simd {
     int32_t mr;                                                      // rows of a full tile
@@ -94,7 +105,9 @@ typedef struct bge_simd {
     void (*finish)(const bge_finish *f);
     int (*softmax)(const bge_softmax *s);    // returns 0 where every rescale is 1
     bge_code_type code_type[BGE_CODE_TYPES]; // by ggml_type
-    void (*unpack_row)(int32_t type, const void *row, int64_t n, uint8_t *q, float *d, float *m);
+    // Panels of codes: kernels_panels.h.
+    void (*pack_panel)(int32_t type, const char *src, int64_t row_bytes, int64_t rows, int64_t n, char *to);
+    void (*expand_panel)(int32_t type, const char *from, int64_t n, void *w, float *d, float *m);
     void (*encode_row[BGE_X_KINDS])(const float *x, int64_t n, void *codes);
 } bge_simd;
 

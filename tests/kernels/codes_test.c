@@ -170,6 +170,19 @@ static void decode(const bge_kernels *k, const codes_case *c, int32_t as, const 
     }
 }
 
+// One part's weights as the table packs them.
+static void *pack(arena *a, const bge_kernels *k, const codes_case *c, int part) {
+    const int32_t type = c->of[part]->type;
+    const int64_t size = bge_linear_pack_size(k, type, c->n_in, c->n_out);
+    const int64_t file = c->n_out * c->n_in / c->of[part]->values * c->of[part]->bytes;
+    check(size >= file && size <= bge_linear_pack_size(k, BGE_TYPE_F16, c->n_in, c->n_out) * 17 / 32,
+          "%s: %s: %d bytes packed of %d", k->name, c->text, (int)size, (int)file);
+    void *packed = take(a, (size_t)size, 0);
+    for (int32_t ith = 0; ith < 2; ith++)
+        bge_linear_pack(k, type, type, c->n_in, c->n_out, c->w[part], packed, ith, 2);
+    return packed;
+}
+
 // y of both parts, side by side, for the rows first .. first+m-1.
 static float *product(arena *a, const bge_kernels *k, const codes_case *c, int64_t first, int64_t m, int32_t nth) {
     bge_linear_args args = {
@@ -179,9 +192,9 @@ static float *product(arena *a, const bge_kernels *k, const codes_case *c, int64
         const int32_t as = bge_linear_reads(k, c->of[i]->type, c->n_in);
         if (as != BGE_X_FLOAT && !args.codes[as])
             args.codes[as] = encode(a, k, c, as, first, m, nth);
-        args.part[i] = (bge_linear_part){.w = c->w[i],
+        args.part[i] = (bge_linear_part){.w = pack(a, k, c, i),
                                          .type = c->of[i]->type,
-                                         .row_bytes = c->n_in / c->of[i]->values * c->of[i]->bytes,
+                                         .packed = 1,
                                          .n_out = c->n_out,
                                          .bias = i ? c->bias : NULL,
                                          .act = i ? BGE_ACT_SILU : BGE_ACT_NONE,

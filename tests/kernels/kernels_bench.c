@@ -236,7 +236,7 @@ static void linear(const bge_kernels *k, int32_t type, int64_t m, int64_t n_in, 
     free(packed), free(w), free(bias), free(y), free(x);
 }
 
-// Quantised weights as they stand in a file: any bytes but for the scales, which are small numbers of f16.
+// Quantised weights: any bytes but for the scales, which are small numbers of f16.
 static void codes(const bge_kernels *k, int32_t type, int64_t m, int64_t n_in, int64_t n_out, double seconds,
                   const char *word) {
     const int small = type == BGE_TYPE_Q8_0, six = type == BGE_TYPE_Q6_K;
@@ -262,15 +262,16 @@ static void codes(const bge_kernels *k, int32_t type, int64_t m, int64_t n_in, i
     bge_encode(k, &e, 0, 1);
     bge_linear_args args = {.x = x, .x_stride = n_in, .m = m, .n_in = n_in, .n_parts = 1};
     args.codes[as] = e.codes;
-    args.part[0] =
-        (bge_linear_part){.w = w, .type = type, .row_bytes = size, .n_out = n_out, .y = y, .y_stride = n_out};
+    void *packed = take((size_t)bge_linear_pack_size(k, type, n_in, n_out));
+    bge_linear_pack(k, type, type, n_in, n_out, w, packed, 0, 1);
+    args.part[0] = (bge_linear_part){.w = packed, .type = type, .packed = 1, .n_out = n_out, .y = y, .y_stride = n_out};
     task j = {.k = k, .linear = &args};
     for (int i = 0; i < MAX_THREADS; i++)
         j.scratch[i] = take((size_t)bge_linear_scratch(k, &args));
     report(title, &j, 2.0 * (double)(m * n_in * n_out), seconds);
     for (int i = 0; i < MAX_THREADS; i++)
         free(j.scratch[i]);
-    free(e.codes), free(w), free(y), free(x);
+    free(packed), free(e.codes), free(w), free(y), free(x);
 }
 
 static void attention(const bge_kernels *k, int32_t n, int32_t heads, int32_t d_head, int32_t causal, double seconds,

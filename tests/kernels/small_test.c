@@ -144,7 +144,9 @@ void test_packing(const tables *t) {
                                        {BGE_TYPE_F16, BGE_TYPE_BF16}};
     random_state r = {4};
     for (int i = 0; i < t->n; i++) {
-        check(bge_linear_pack_size(t->k[i], 2, 64, 64) == -1, "%s: blocks cannot be packed", t->k[i]->name);
+        check(bge_linear_pack_size(t->k[i], 10, 256, 64) == -1, "%s: q2_k cannot be packed", t->k[i]->name);
+        check(bge_linear_pack_size(t->k[i], BGE_TYPE_Q4_K, 128, 64) == -1, "%s: half a block was packed",
+              t->k[i]->name);
         int n = 0;
         for (size_t in = 0; in < sizeof ins / sizeof ins[0]; in++)
             for (size_t out = 0; out < sizeof outs / sizeof outs[0]; out++)
