@@ -3,6 +3,8 @@ package pixels
 import (
 	"fmt"
 	"math"
+
+	"github.com/bgevl/bgevl/csrc"
 )
 
 // Filter is a resampling filter. The values are Pillow's Image.Resampling, which preprocessor_config.json stores.
@@ -108,18 +110,11 @@ func sinc(x float64) float64 {
 	return math.Sin(x) / x
 }
 
-// taps are the weights of a run of output positions along one axis: output i sums size[i] input positions from
-// first[i], with the weights at i*width.
+// taps are the weights of a run of output positions along one axis.
 type taps struct {
-	width       int
-	first, size []int32
-	fixed       []int32   // weights in fixed point, for 8-bit samples
-	exact       []float64 // the same before rounding, for 16-bit samples
+	csrc.Taps           // for 8-bit samples
+	exact     []float64 // the weights before rounding, for 16-bit samples
 }
-
-// fixedBits is the fraction of a fixed-point weight: 8 bits of a 32-bit sum go to the sample, 2 to what a filter with
-// negative lobes overshoots.
-const fixedBits = 32 - 8 - 2
 
 // newTaps computes the weights of the outputs [lo, hi) where in positions are resampled to out positions.
 func newTaps(in, out, lo, hi int, f Filter) *taps {
@@ -127,16 +122,15 @@ func newTaps(in, out, lo, hi int, f Filter) *taps {
 	scale := float64(in) / float64(out)
 	stretch := max(scale, 1)
 	support *= stretch
-	t := &taps{width: int(math.Ceil(support))*2 + 1}
-	n := hi - lo
-	t.first, t.size = make([]int32, n), make([]int32, n)
-	t.fixed, t.exact = make([]int32, n*t.width), make([]float64, n*t.width)
+	width, n := int(math.Ceil(support))*2+1, hi-lo
+	t := &taps{csrc.Taps{Width: width, First: make([]int32, n), Size: make([]int32, n), Weight: make([]int32, n*width)},
+		make([]float64, n*width)}
 	inv := 1 / stretch
 	for i := range n {
 		center := (float64(lo+i) + 0.5) * scale
 		first := max(0, int(center-support+0.5))
 		size := min(in, int(center+support+0.5)) - first
-		k := t.exact[i*t.width:][:size]
+		k := t.exact[i*width:][:size]
 		sum := 0.0
 		for j := range k {
 			k[j] = weight((float64(j+first) - center + 0.5) * inv)
@@ -146,16 +140,23 @@ func newTaps(in, out, lo, hi int, f Filter) *taps {
 			if sum != 0 {
 				k[j] /= sum
 			}
-			v := float64(k[j] * (1 << fixedBits))
-			t.fixed[i*t.width+j] = int32(v + math.Copysign(0.5, v))
+			v := float64(k[j] * (1 << csrc.ResizeBits))
+			t.Weight[i*width+j] = int32(v + math.Copysign(0.5, v))
 		}
-		t.first[i], t.size[i] = int32(first), int32(size)
+		t.First[i], t.Size[i] = int32(first), int32(size)
 	}
 	return t
 }
 
 // bounds returns the input positions that the outputs read: [lo, hi).
 func (t *taps) bounds() (lo, hi int) {
-	n := len(t.first) - 1
-	return int(t.first[0]), int(t.first[n] + t.size[n])
+	n := len(t.First) - 1
+	return int(t.First[0]), int(t.First[n] + t.Size[n])
+}
+
+// shift makes the input positions count from lo.
+func (t *taps) shift(lo int) {
+	for i := range t.First {
+		t.First[i] -= int32(lo)
+	}
 }

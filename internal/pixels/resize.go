@@ -3,6 +3,8 @@ package pixels
 import (
 	"fmt"
 	"math"
+
+	"github.com/bgevl/bgevl/csrc"
 )
 
 // maxResizeSide bounds the sides of a resized image. The sides that configurations ask for are some hundreds; the
@@ -46,11 +48,13 @@ func (im *Image) resizeRegion(w, h int, f Filter, r region) (*Image, error) {
 	}
 	switch im.Mode {
 	case LA, RGBA:
-		out := premultiply(im).resample(w, h, f, r)
-		unpremultiply(out)
-		return out, nil
+		out, err := premultiply(im).resample(w, h, f, r)
+		if err == nil {
+			unpremultiply(out)
+		}
+		return out, err
 	}
-	return im.resample(w, h, f, r), nil
+	return im.resample(w, h, f, r)
 }
 
 // crop returns a copy of the region.
@@ -95,9 +99,13 @@ func nearestPositions(in, out int, multiply bool) []int {
 
 // resample runs the passes that are needed; the image isn't of mode "1" or P. Which comes first matters, since the
 // result between them is rounded to 8 bits.
-func (im *Image) resample(w, h int, f Filter, r region) *Image {
+func (im *Image) resample(w, h int, f Filter, r region) (*Image, error) {
 	if verticalFirst(im.Width, im.Height, w, h) {
-		return im.resampleRows(h, f, r.y0, r.y1).resampleColumns(w, f, r.x0, r.x1)
+		part, err := im.resampleRows(h, f, r.y0, r.y1)
+		if err != nil {
+			return nil, err
+		}
+		return part.resampleColumns(w, f, r.x0, r.x1)
 	}
 	top, bottom := r.y0, r.y1
 	var rows *taps
@@ -105,11 +113,12 @@ func (im *Image) resample(w, h int, f Filter, r region) *Image {
 		rows = newTaps(im.Height, h, r.y0, r.y1, f)
 		top, bottom = rows.bounds()
 	}
-	part := im.rows(top, bottom).resampleColumns(w, f, r.x0, r.x1)
-	if rows != nil {
-		part = part.vertical(rows, top)
+	part, err := im.rows(top, bottom).resampleColumns(w, f, r.x0, r.x1)
+	if err != nil || rows == nil {
+		return part, err
 	}
-	return part
+	rows.shift(top)
+	return part.vertical(rows)
 }
 
 // verticalFirst reports whether Pillow 13 runs the vertical pass before the horizontal one. The rule was measured on
@@ -125,179 +134,56 @@ func (im *Image) rows(top, bottom int) *Image {
 }
 
 // resampleColumns returns the columns [x0, x1) of the image scaled to a width of w.
-func (im *Image) resampleColumns(w int, f Filter, x0, x1 int) *Image {
+func (im *Image) resampleColumns(w int, f Filter, x0, x1 int) (*Image, error) {
 	if w == im.Width {
-		return im.crop(region{x0, 0, x1, im.Height})
+		return im.crop(region{x0, 0, x1, im.Height}), nil
 	}
 	return im.horizontal(newTaps(im.Width, w, x0, x1, f))
 }
 
 // resampleRows returns the rows [y0, y1) of the image scaled to a height of h, which isn't its own.
-func (im *Image) resampleRows(h int, f Filter, y0, y1 int) *Image {
+func (im *Image) resampleRows(h int, f Filter, y0, y1 int) (*Image, error) {
 	t := newTaps(im.Height, h, y0, y1, f)
 	top, bottom := t.bounds()
-	return im.rows(top, bottom).vertical(t, top)
+	t.shift(top)
+	return im.rows(top, bottom).vertical(t)
 }
 
 // horizontal resamples each row.
-func (im *Image) horizontal(t *taps) *Image {
-	out := newImage(im.Mode, len(t.first), im.Height)
-	c := im.Mode.Channels()
-	var room *pairs
-	if c >= 3 {
-		room = newPairs(im.Width)
+func (im *Image) horizontal(t *taps) (*Image, error) {
+	out := newImage(im.Mode, len(t.First), im.Height)
+	if im.Mode != I16 {
+		return out, csrc.FastestResizer().Across(im.samples(), out.Pix, &t.Taps)
 	}
 	for y := range im.Height {
-		src, dst := im.Pix[y*im.Width*c:][:im.Width*c], out.Pix[y*out.Width*c:][:out.Width*c]
-		switch im.Mode {
-		case I16:
-			horizontal16(dst, src, t)
-		case L:
-			horizontal1(dst, src, t)
-		case LA:
-			horizontal2(dst, src, t)
-		case RGB:
-			room.horizontal3(dst, src, t)
-		default:
-			room.horizontal4(dst, src, t)
-		}
+		horizontal16(out.Pix[2*y*out.Width:][:2*out.Width], im.Pix[2*y*im.Width:][:2*im.Width], t)
 	}
-	return out
+	return out, nil
 }
 
-// half is what a fixed-point sum starts from, so that the shift rounds.
-const half = 1 << (fixedBits - 1)
-
-// clip8 returns a fixed-point sum as a sample.
-func clip8(sum int32) byte {
-	v := sum >> fixedBits
-	if uint32(v) > 255 {
-		// All ones for a positive sum, all zeros for a negative one.
-		v = ^(v >> 31)
+// vertical resamples each column.
+func (im *Image) vertical(t *taps) (*Image, error) {
+	out := newImage(im.Mode, im.Width, len(t.First))
+	if im.Mode != I16 {
+		return out, csrc.FastestResizer().Down(im.samples(), out.Pix, &t.Taps)
 	}
-	return byte(v)
+	n := 2 * im.Width
+	for y, first := range t.First {
+		vertical16(out.Pix[y*n:][:n], im.Pix[int(first)*n:], n, t.exact[y*t.Width:][:t.Size[y]])
+	}
+	return out, nil
 }
 
-func horizontal1(dst, src []byte, t *taps) {
-	for i := range dst {
-		s := src[t.first[i]:][:t.size[i]]
-		k := t.fixed[i*t.width:][:len(s)]
-		sum := int32(half)
-		for j, v := range s {
-			sum += int32(v) * k[j]
-		}
-		dst[i] = clip8(sum)
-	}
-}
-
-func horizontal2(dst, src []byte, t *taps) {
-	for i := range t.first {
-		k := t.fixed[i*t.width:][:t.size[i]]
-		s := src[2*t.first[i]:][:2*len(k)]
-		a, b := int32(half), int32(half)
-		for _, w := range k {
-			a += int32(s[0]) * w
-			b += int32(s[1]) * w
-			s = s[2:]
-		}
-		dst[2*i], dst[2*i+1] = clip8(a), clip8(b)
-	}
-}
-
-// pairs is room for a row of pixels as two sums' worth of channels: two 8-bit samples 32 bits apart, so that one
-// multiplication serves both.
-type pairs struct{ a, b []int64 }
-
-func newPairs(width int) *pairs { return &pairs{make([]int64, width), make([]int64, width)} }
-
-// split takes the two sums out of a pair's. The lower one may be negative and has then borrowed from the upper.
-func split(sum int64) (low, high int32) {
-	low = int32(sum)
-	return low, int32((sum - int64(low)) >> 32)
-}
-
-const halves = half + half<<32
-
-func (p *pairs) horizontal3(dst, src []byte, t *taps) {
-	a, b := p.a, p.b[:len(p.a)]
-	for i := range a {
-		s := (*[3]byte)(src)
-		src = src[3:]
-		a[i], b[i] = int64(s[0])|int64(s[1])<<32, int64(s[2])
-	}
-	for i, first := range t.first {
-		k := t.fixed[i*t.width:][:t.size[i]]
-		pa, pb := a[first:][:len(k)], b[first:][:len(k)]
-		x, y := int64(halves), int64(half)
-		for j, w := range k {
-			x += pa[j] * int64(w)
-			y += pb[j] * int64(w)
-		}
-		d := (*[3]byte)(dst)
-		dst = dst[3:]
-		r, g := split(x)
-		d[0], d[1], d[2] = clip8(r), clip8(g), clip8(int32(y))
-	}
-}
-
-func (p *pairs) horizontal4(dst, src []byte, t *taps) {
-	a, b := p.a, p.b[:len(p.a)]
-	for i := range a {
-		s := (*[4]byte)(src)
-		src = src[4:]
-		a[i], b[i] = int64(s[0])|int64(s[1])<<32, int64(s[2])|int64(s[3])<<32
-	}
-	for i, first := range t.first {
-		k := t.fixed[i*t.width:][:t.size[i]]
-		pa, pb := a[first:][:len(k)], b[first:][:len(k)]
-		x, y := int64(halves), int64(halves)
-		for j, w := range k {
-			x += pa[j] * int64(w)
-			y += pb[j] * int64(w)
-		}
-		d := (*[4]byte)(dst)
-		dst = dst[4:]
-		r, g := split(x)
-		u, v := split(y)
-		d[0], d[1], d[2], d[3] = clip8(r), clip8(g), clip8(u), clip8(v)
-	}
-}
-
-// vertical resamples each column; the image's first row is the row top of what the taps count from.
-func (im *Image) vertical(t *taps, top int) *Image {
-	out := newImage(im.Mode, im.Width, len(t.first))
-	n := im.Width * im.Mode.Channels()
-	if im.Mode == I16 {
-		for y := range t.first {
-			vertical16(out.Pix[y*n:][:n], im.Pix[(int(t.first[y])-top)*n:], n, t.exact[y*t.width:][:t.size[y]])
-		}
-		return out
-	}
-	sums := make([]int32, n)
-	for y := range t.first {
-		for i := range sums {
-			sums[i] = half
-		}
-		src := im.Pix[(int(t.first[y])-top)*n:]
-		for j, w := range t.fixed[y*t.width:][:t.size[y]] {
-			row := src[j*n:][:len(sums)]
-			for i, v := range row {
-				sums[i] += int32(v) * w
-			}
-		}
-		dst := out.Pix[y*n:][:len(sums)]
-		for i, s := range sums {
-			dst[i] = clip8(s)
-		}
-	}
-	return out
+// samples describes the image, of a mode with samples of 8 bits, to C.
+func (im *Image) samples() csrc.Samples {
+	return csrc.Samples{Pix: im.Pix, Width: im.Width, Height: im.Height, Channels: im.Mode.Channels()}
 }
 
 // horizontal16 resamples a row of 16-bit samples in floating point.
 func horizontal16(dst, src []byte, t *taps) {
-	for i := range t.first {
-		k := t.exact[i*t.width:][:t.size[i]]
-		s := src[2*t.first[i]:][:2*len(k)]
+	for i, first := range t.First {
+		k := t.exact[i*t.Width:][:t.Size[i]]
+		s := src[2*first:][:2*len(k)]
 		sum := 0.0
 		for j, w := range k {
 			sum += float64(float64(int(s[2*j])|int(s[2*j+1])<<8) * w)
