@@ -3,6 +3,8 @@ package pixels
 import (
 	"errors"
 	"fmt"
+
+	"github.com/bgevl/bgevl/csrc"
 )
 
 // jpegComponent is one colour of a frame.
@@ -18,6 +20,8 @@ type jpegComponent struct {
 	rows       int // rows of blocks in storage
 	samples    []byte
 	coeffs     []int16 // of a progressive file, 64 a block in zigzag order
+	blocks     []int32 // of the unit row that is being decoded: 64 dequantised coefficients a block
+	kinds      []byte  // of those blocks: csrc.BlockNone and so on
 	dcTable    *huffman
 	acTable    *huffman
 	prediction int32
@@ -45,7 +49,8 @@ type jpegFile struct {
 	start, stop int
 	low         int
 	eobRun      int
-	block       [64]int32
+
+	kernels csrc.JPEGKernels
 }
 
 // The markers that are used by name.
@@ -70,12 +75,14 @@ const maxScans = 500
 
 // decodeJPEGInGo decodes to the samples that libjpeg-turbo gives, bit for bit.
 func decodeJPEGInGo(data []byte, l Limits) (*Image, error) {
-	f := &jpegFile{jpegBits: jpegBits{data: data, pos: 2}}
+	f := &jpegFile{jpegBits: jpegBits{data: data, pos: 2}, kernels: csrc.FastestJPEG()}
 	if err := f.parse(l); err != nil {
 		return nil, err
 	}
 	if f.progressive {
-		f.reconstruct()
+		if err := f.reconstruct(); err != nil {
+			return nil, err
+		}
 	}
 	return f.image()
 }
@@ -256,9 +263,12 @@ func (f *jpegFile) layOut() error {
 		c.blocksX, c.blocksY = ceilDiv(c.width, 8), ceilDiv(c.height, 8)
 		c.stride, c.rows = f.mcusX*c.h, f.mcusY*c.v
 		c.samples = make([]byte, 64*c.stride*c.rows)
+		unitRows := c.v
 		if f.progressive {
+			unitRows = 1
 			c.coeffs = make([]int16, 64*c.stride*c.rows)
 		}
+		c.blocks, c.kinds = make([]int32, 64*c.stride*unitRows), make([]byte, c.stride*unitRows)
 		// What no scan fills is mid-grey: coefficients of 0. Copies of what is filled already are quick.
 		c.samples[0] = sampleLevel
 		for n := 1; n < len(c.samples); n *= 2 {
@@ -268,59 +278,49 @@ func (f *jpegFile) layOut() error {
 	return nil
 }
 
+// sampleLevel is what a sample of the value 0 is stored as.
+const sampleLevel = 128
+
 // reconstruct turns the gathered coefficients of a progressive file into samples.
-func (f *jpegFile) reconstruct() {
+func (f *jpegFile) reconstruct() error {
 	for i := range f.comps {
 		c := &f.comps[i]
 		q := &f.quant[c.quant]
 		for by := range c.blocksY {
 			for bx := range c.blocksX {
-				f.block = [64]int32{}
+				b := (*[64]int32)(c.blocks[64*bx:])
 				k := c.coeffs[64*(by*c.stride+bx):][:64:64]
 				for z, v := range k {
 					if v != 0 {
-						f.block[jpegNatural[z]] = int32(v) * q[z]
+						b[jpegNatural[z]] = int32(v) * q[z]
 					}
 				}
-				c.store(&f.block, bx, by)
+				c.kinds[bx] = csrc.BlockWhole
+			}
+			if err := f.samplesOf(c, by, 0); err != nil {
+				return err
 			}
 		}
 	}
+	return nil
 }
 
-// store transforms a block of dequantised coefficients to its place.
-func (c *jpegComponent) store(b *[64]int32, bx, by int) {
-	inverseDCT(b, c.samples[64*by*c.stride+8*bx:], 8*c.stride)
+// samplesOf makes samples of a row of a component's blocks, which stand in row slot of those of a unit.
+func (f *jpegFile) samplesOf(c *jpegComponent, by, slot int) error {
+	n := c.stride
+	return f.kernels.Transform(c.blocks[64*slot*n:][:64*n], c.kinds[slot*n:][:n], c.samples[64*by*n:], 8*n)
 }
 
 // image upsamples and converts the samples.
 func (f *jpegFile) image() (*Image, error) {
 	mode := map[int]Mode{1: L, 3: RGB, 4: CMYK}[len(f.comps)]
 	out := newImage(mode, f.width, f.height)
-	ups := make([]*upsampler, len(f.comps))
-	for i := range f.comps {
-		c := &f.comps[i]
-		ups[i] = newUpsampler(plane{c.samples, 8 * c.stride, c.width, c.height}, f.maxH/c.h, f.maxV/c.v)
+	planes := make([]csrc.Plane, len(f.comps))
+	for i, c := range f.comps {
+		planes[i] = csrc.Plane{Pix: c.samples, Stride: 8 * c.stride, Width: c.width, Height: c.height, H: f.maxH / c.h, V: f.maxV / c.v}
 	}
-	row := f.width * mode.Channels()
-	tables := newYCCTables()
-	ycc := f.isYCC()
-	rows := make([][]byte, len(ups))
-	for y := range f.height {
-		dst := out.Pix[y*row:][:row]
-		for i, u := range ups {
-			rows[i] = u.row(y)[:f.width]
-		}
-		switch {
-		case mode == L:
-			copy(dst, rows[0])
-		case mode == RGB && ycc:
-			tables.row(dst, rows[0], rows[1], rows[2])
-		case mode == CMYK && ycc:
-			tables.row4(dst, rows)
-		default:
-			interleave(dst, rows)
-		}
+	if err := f.kernels.Join(planes, f.isYCC(), out.Pix, f.width, f.height); err != nil {
+		return nil, err
 	}
 	if mode == CMYK {
 		invert(out.Pix)
@@ -341,14 +341,4 @@ func (f *jpegFile) isYCC() bool {
 		return f.transform != 0
 	}
 	return string([]byte{f.comps[0].id, f.comps[1].id, f.comps[2].id}) != "RGB"
-}
-
-// interleave joins components that need no conversion.
-func interleave(dst []byte, rows [][]byte) {
-	n := len(rows)
-	for k, r := range rows {
-		for i, v := range r {
-			dst[i*n+k] = v
-		}
-	}
 }

@@ -1,6 +1,10 @@
 package pixels
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/bgevl/bgevl/csrc"
+)
 
 var errScan = errors.New("a scan header is corrupt")
 
@@ -133,6 +137,28 @@ func (f *jpegFile) units(comps []*jpegComponent, decode blockDecoder) error {
 				return errTruncated
 			}
 		}
+		if err := f.endRow(comps, my); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// endRow makes samples of a row of units, unless further scans add to its coefficients.
+func (f *jpegFile) endRow(comps []*jpegComponent, my int) error {
+	if f.progressive {
+		return nil
+	}
+	for _, c := range comps {
+		by, rows := my, 1
+		if len(comps) > 1 {
+			by, rows = my*c.v, c.v
+		}
+		for ; rows > 0; by, rows = by+1, rows-1 {
+			if err := f.samplesOf(c, by, by%c.v); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
@@ -175,20 +201,16 @@ func (f *jpegFile) dcDelta(h *huffman) int32 {
 	return extend(f.take(size), size)
 }
 
-// baseline decodes a whole block and transforms it.
+// baseline decodes a whole block, for samplesOf.
 func (f *jpegFile) baseline(c *jpegComponent, bx, by int) {
-	b, q := &f.block, &f.quant[c.quant]
+	at := by%c.v*c.stride + bx
+	b, q := (*[64]int32)(c.blocks[64*at:]), &f.quant[c.quant]
 	c.prediction += f.dcDelta(c.dcTable)
-	dst := c.samples[64*by*c.stride+8*bx:]
-	dc := c.prediction * q[0]
-	k := f.coefficientsOf(c.acTable, b, q)
-	if k == 1 {
-		flatBlock(dc, dst, 8*c.stride)
-		return
+	b[0] = c.prediction * q[0]
+	c.kinds[at] = csrc.BlockWhole
+	if f.coefficientsOf(c.acTable, b, q) == 1 {
+		c.kinds[at] = csrc.BlockFlat
 	}
-	b[0] = dc
-	inverseDCT(b, dst, 8*c.stride)
-	*b = [64]int32{}
 }
 
 // coefficientsOf decodes all coefficients but the first to b, which is all zeros. It returns 1 if there were none. The

@@ -233,6 +233,19 @@ func webpUnfilter(alpha []byte, w int, filter byte) {
 	}
 }
 
+// plane is one component of a subsampled image.
+type plane struct {
+	pix           []byte
+	stride        int
+	width, height int
+}
+
+// row returns a row of the plane, the nearest one for a number outside of it.
+func (p plane) row(y int) []byte {
+	y = max(0, min(y, p.height-1))
+	return p.pix[y*p.stride:][:p.width]
+}
+
 // webpRGBA converts a lossy picture as libwebp does: chroma is interpolated with weights 9, 3, 3, 1 and the colours go
 // through its own fixed-point arithmetic (limited-range BT.601). Without an alpha plane it is opaque.
 func webpRGBA(s *image.YCbCr, alpha []byte) *Image {
@@ -283,4 +296,13 @@ func webpColour(y, u, v int32) (r, g, b byte) {
 
 func webpClip(v int32) byte {
 	return clamp8(v >> 6)
+}
+
+// clamp8 returns v as a sample.
+func clamp8(v int32) byte {
+	if uint32(v) > 255 {
+		// All ones for a positive number, all zeros for a negative one.
+		v = ^(v >> 31)
+	}
+	return byte(v)
 }
