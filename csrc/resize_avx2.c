@@ -87,34 +87,42 @@ V __m128i both_lanes(__m256i low, __m256i high) {
     return _mm_srai_epi32(_mm_add_epi32(four, _mm_set1_epi32(BGE_RESIZE_HALF)), BGE_RESIZE_BITS);
 }
 
-// Four rows of pixels of 3 or 4 channels.
+// Output x of four rows of pixels of 3 or 4 channels: four bytes of each.
+V __m128i across_pixel(const bge_resize_args *a, const int16_t *weights, const uint8_t *const src[ROWS], int32_t x,
+                       int channels, __m256i spread) {
+    const __m256i to_low = spread_low(), to_high = spread_high();
+    const int64_t at = (int64_t)a->first[x] * channels;
+    const int16_t *k = weights + x * steps(a->taps) * 2 * STEP;
+    __m256i low[ROWS], high[ROWS];
+    for (int r = 0; r < ROWS; r++)
+        low[r] = high[r] = _mm256_setzero_si256();
+    for (int32_t j = 0; j < a->size[x]; j += STEP, k += 2 * STEP) {
+        const __m256i w = load_twice(k);
+        const __m256i wl = _mm256_shuffle_epi8(w, to_low), wh = _mm256_shuffle_epi8(w, to_high);
+        for (int r = 0; r < ROWS; r++) {
+            const __m256i p = _mm256_shuffle_epi8(load_twice(src[r] + at + j * channels), spread);
+            low[r] = _mm256_add_epi32(low[r], _mm256_madd_epi16(p, wl));
+            high[r] = _mm256_add_epi32(high[r], _mm256_madd_epi16(p, wh));
+        }
+    }
+    return _mm_packus_epi16(_mm_packs_epi32(both_lanes(low[0], high[0]), both_lanes(low[1], high[1])),
+                            _mm_packs_epi32(both_lanes(low[2], high[2]), both_lanes(low[3], high[3])));
+}
+
+V void put(uint8_t *dst[ROWS], int64_t at, __m128i pixels, size_t n) {
+    const int32_t row[ROWS] = {_mm_cvtsi128_si32(pixels), _mm_extract_epi32(pixels, 1), _mm_extract_epi32(pixels, 2),
+                               _mm_extract_epi32(pixels, 3)};
+    for (int r = 0; r < ROWS; r++)
+        memcpy(dst[r] + at, &row[r], n);
+}
+
+// Four bytes are written of each pixel but the last: the next one overwrites one of three channels too many.
 V void across_rows(const bge_resize_args *a, const int16_t *weights, const uint8_t *const src[ROWS], uint8_t *dst[ROWS],
                    int channels, __m256i spread) {
-    const __m256i to_low = spread_low(), to_high = spread_high();
-    for (int32_t x = 0; x < a->outputs; x++) {
-        const int64_t at = (int64_t)a->first[x] * channels;
-        const int16_t *k = weights + x * steps(a->taps) * 2 * STEP;
-        __m256i low[ROWS], high[ROWS];
-        for (int r = 0; r < ROWS; r++)
-            low[r] = high[r] = _mm256_setzero_si256();
-        for (int32_t j = 0; j < a->size[x]; j += STEP, k += 2 * STEP) {
-            const __m256i w = load_twice(k);
-            const __m256i wl = _mm256_shuffle_epi8(w, to_low), wh = _mm256_shuffle_epi8(w, to_high);
-            for (int r = 0; r < ROWS; r++) {
-                const __m256i p = _mm256_shuffle_epi8(load_twice(src[r] + at + j * channels), spread);
-                low[r] = _mm256_add_epi32(low[r], _mm256_madd_epi16(p, wl));
-                high[r] = _mm256_add_epi32(high[r], _mm256_madd_epi16(p, wh));
-            }
-        }
-        const __m128i even = _mm_packs_epi32(both_lanes(low[0], high[0]), both_lanes(low[1], high[1]));
-        const __m128i odd = _mm_packs_epi32(both_lanes(low[2], high[2]), both_lanes(low[3], high[3]));
-        uint8_t pixel[ROWS][4];
-        _mm_storeu_si128((__m128i *)pixel, _mm_packus_epi16(even, odd));
-        // Four bytes are written where another pixel follows, which overwrites one of three channels too many.
-        const size_t n = x + 1 < a->outputs ? 4 : (size_t)channels;
-        for (int r = 0; r < ROWS; r++)
-            memcpy(dst[r] + (int64_t)x * channels, pixel[r], n);
-    }
+    const int32_t last = a->outputs - 1;
+    for (int32_t x = 0; x < last; x++)
+        put(dst, (int64_t)x * channels, across_pixel(a, weights, src, x, channels, spread), 4);
+    put(dst, (int64_t)last * channels, across_pixel(a, weights, src, last, channels, spread), (size_t)channels);
 }
 
 SIMD static void across3(const bge_resize_args *a, const int16_t *w, const uint8_t *const src[ROWS],
