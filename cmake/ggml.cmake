@@ -41,7 +41,7 @@ endforeach()
 add_subdirectory(${GGML_DIR}/src ggml EXCLUDE_FROM_ALL)
 target_include_directories(ggml-base PUBLIC ${GGML_DIR}/include)
 if(BGEVL_VULKAN)
-  bgevl_vulkan_shim()
+  bgevl_vulkan_headers()
 endif()
 
 # C++'s own libraries: a C or Go program's linker does not add them by itself.

@@ -6,9 +6,11 @@
 #    known and the shaders for matrix cores then fail to compile. Here glslc is called through a script (vulkan/glslc.in)
 #    that compiles the shaders in vulkan/feature-tests in the missing ones' place. Debian 12's glslc knows none of the four
 #    extensions (cooperative matrices 1 and 2, integer dot products, bfloat16); a newer one is asked and answers.
-# 2. vulkan.hpp has no vk::LayerSettingEXT before headers 1.3.272: vulkan/shim.hpp, included first where it is missing.
+# 2. vulkan.hpp has no vk::LayerSettingEXT before headers 1.3.272: vulkan/include, a folder that stands first where
+#    ggml-vulkan.cpp looks for headers, has a vulkan.hpp that includes the real one and adds what it lacks.
 # 3. A software device (Mesa's lavapipe) is of type CPU, and ggml leaves such out: GGML_VK_VISIBLE_DEVICES=0 in the
-#    environment of the program that runs makes it take the first device whatever it is.
+#    environment of the program that runs makes it take the first device whatever it is. That device also corrupts the
+#    heap unless descriptor sets are written whole, which the same vulkan.hpp sees to.
 
 if(WIN32)
   message(FATAL_ERROR "the vulkan preset is not prepared for Windows (cmake/vulkan.cmake needs a POSIX shell)")
@@ -34,9 +36,22 @@ set(GGML_VULKAN ON)
 list(APPEND BGEVL_GGML_TARGETS ggml-vulkan)
 bgevl_link(${Vulkan_LIBRARY})
 
-set(BGEVL_VULKAN_SHIM ${CMAKE_CURRENT_LIST_DIR}/vulkan/shim.hpp)
-# bgevl_vulkan_shim() has ggml-vulkan.cpp include the shim first. The shim is empty where the headers need none.
-function(bgevl_vulkan_shim)
-  set_source_files_properties(${GGML_DIR}/src/ggml-vulkan/ggml-vulkan.cpp TARGET_DIRECTORY ggml-vulkan
-    PROPERTIES COMPILE_OPTIONS "-include;${BGEVL_VULKAN_SHIM}" OBJECT_DEPENDS ${BGEVL_VULKAN_SHIM})
+# bgevl_vulkan_headers() puts vulkan/include first for ggml-vulkan.cpp, which must write its descriptor sets in one place
+# and have one layout for all of them: a change of that would otherwise undo what vulkan.hpp does, and nobody would know.
+set(BGEVL_VULKAN_HEADERS ${CMAKE_CURRENT_LIST_DIR}/vulkan/include)
+function(bgevl_vulkan_headers)
+  set(source ${GGML_DIR}/src/ggml-vulkan/ggml-vulkan.cpp)
+  file(READ ${source} text)
+  string(REPLACE ";" "" text "${text}") # which divides CMake's lists
+  string(REGEX MATCHALL "(update|push)DescriptorSet" writes "${text}")
+  string(REGEX MATCHALL "createDescriptorSetLayout" layouts "${text}")
+  string(REGEX MATCHALL "i < MAX_PARAMETER_COUNT [^\n]*\n *dsl_binding\\.push_back" bindings "${text}")
+  foreach(found writes layouts bindings)
+    list(LENGTH ${found} n)
+    if(NOT n EQUAL 1)
+      message(FATAL_ERROR "ggml-vulkan.cpp handles descriptor sets in another way (${found}: ${n}, not 1) than "
+        "${BGEVL_VULKAN_HEADERS}/vulkan/vulkan.hpp was written for: read what that is for, and adapt it and this check")
+    endif()
+  endforeach()
+  set_source_files_properties(${source} TARGET_DIRECTORY ggml-vulkan PROPERTIES INCLUDE_DIRECTORIES ${BGEVL_VULKAN_HEADERS})
 endfunction()
