@@ -70,9 +70,10 @@ int64_t row_stride(const ggml_tensor *t) {
 }
 
 // What a kernel's part of a linear layer needs of the weight itself.
-bge_linear_part part_of(const linear_weight &l, int32_t act) {
+bge_linear_part part_of(const bge_kernels *kernels, const linear_weight &l, int32_t act) {
     bge_linear_part p{};
-    p.packed = l.packed != nullptr;
+    p.packed = bge_linear_pack_size(kernels, l.w->type, l.n_in(), l.n_out()) >=
+               0; // a graph that is planned may come before that
     p.w = p.packed ? l.packed.get() : l.w->data;
     p.type = l.w->type;
     p.row_bytes = int64_t(l.w->nb[1]);
@@ -83,7 +84,7 @@ bge_linear_part part_of(const linear_weight &l, int32_t act) {
     return p;
 }
 
-// Activations as integers, which several layers over the same x may read.
+// Activations as products read them, which several layers over the same x may do.
 struct encode_op final : kernel_op {
     const bge_kernels *kernels;
     bge_encode_args args{};
@@ -95,7 +96,7 @@ struct encode_op final : kernel_op {
         args.x_stride = row_stride(dst->src[0]);
         args.n = dst->src[0]->ne[0];
         args.m = dst->src[0]->ne[1];
-        args.codes = dst->data;
+        args.to = dst->data;
     }
     void run(int ith, int nth) override { bge_encode(kernels, &args, ith, nth); }
 };
@@ -104,8 +105,8 @@ struct linear_op final : kernel_op {
     const bge_kernels *kernels;
     scratch_space &scratch;
     bge_linear_args args{};
-    int residual = 0;            // which of dst->src is the first part's residual; 0: none
-    int codes[BGE_X_KINDS] = {}; // which are x as integers; 0: none
+    int residual = 0;              // which of dst->src is the first part's residual; 0: none
+    int encoded[BGE_X_KINDS] = {}; // which are x encoded; 0: none
 
     linear_op(const bge_kernels *kernels, scratch_space &scratch) : kernels(kernels), scratch(scratch) {}
 
@@ -115,6 +116,9 @@ struct linear_op final : kernel_op {
         int64_t column = 0;
         for (int32_t i = 0; i < args.n_parts; i++) {
             bge_linear_part &p = args.part[i];
+            if (p.w == nullptr) {
+                fail(BGE_ERR_INTERNAL, "a graph over %s runs before its weights were packed", dst->src[0]->name);
+            }
             p.y = floats(dst) + column;
             p.y_stride = row_stride(dst);
             column += p.n_out;
@@ -124,7 +128,7 @@ struct linear_op final : kernel_op {
             args.part[0].residual_stride = row_stride(dst->src[residual]);
         }
         for (int as = 0; as < BGE_X_KINDS; as++) {
-            args.codes[as] = codes[as] != 0 ? dst->src[codes[as]]->data : nullptr;
+            args.encoded[as] = encoded[as] != 0 ? dst->src[encoded[as]]->data : nullptr;
         }
     }
     void run(int ith, int nth) override { bge_linear(kernels, &args, scratch.piece(ith), ith, nth); }
@@ -300,15 +304,11 @@ ggml_tensor *graph::parts(std::initializer_list<const linear_weight *> layers, g
     op->args.m = x->ne[1];
     op->args.allow_bf16 = 1;
     int64_t width = 0;
-    bool reads[BGE_X_KINDS] = {};
     for (const linear_weight *l : layers) {
         op->args.n_in = l->n_in();
         op->args.allow_bf16 &= l->w->type == GGML_TYPE_BF16;
         const int32_t at = op->args.n_parts++;
-        op->args.part[at] = part_of(*l, at == 0 ? first_act : int32_t(BGE_ACT_NONE));
-        if (l->packed != nullptr) {
-            reads[bge_linear_reads(kernels, l->w->type, l->n_in())] = true;
-        }
+        op->args.part[at] = part_of(kernels, *l, at == 0 ? first_act : int32_t(BGE_ACT_NONE));
         width += l->n_out();
     }
     std::vector<ggml_tensor *> from = {x};
@@ -317,10 +317,11 @@ ggml_tensor *graph::parts(std::initializer_list<const linear_weight *> layers, g
         return int(from.size()) - 1;
     };
     op->residual = residual != nullptr ? add(residual) : 0;
-    for (const int32_t as : {BGE_X_INT8, BGE_X_INT16}) {
-        if (reads[as]) {
-            const int64_t bytes = bge_codes_bytes(as, x->ne[0]);
-            op->codes[as] = add(custom(bytes, x->ne[1], {x}, std::make_unique<encode_op>(kernels, as), GGML_TYPE_I8));
+    for (int32_t i = 0; i < op->args.n_parts; i++) {
+        const int32_t as = bge_linear_reads(kernels, &op->args, i);
+        if (as != BGE_X_PLAIN && op->encoded[as] == 0) {
+            const int64_t bytes = bge_encoded_bytes(as, x->ne[0]);
+            op->encoded[as] = add(custom(bytes, x->ne[1], {x}, std::make_unique<encode_op>(kernels, as), GGML_TYPE_I8));
         }
     }
     return custom(width, x->ne[1], std::move(from), std::move(op)); // [n_out of each layer, n]

@@ -75,16 +75,26 @@ void bge_linear(const bge_kernels *k, bge_linear_args *a, void *scratch, int32_t
     k->linear(k, a, scratch, ith, nth);
 }
 
-int32_t bge_linear_reads(const bge_kernels *k, int32_t type, int64_t n_in) {
-    const bge_simd *simd = k->simd;
-    if (!simd || type < 0 || type >= BGE_CODE_TYPES || n_in % 32)
-        return BGE_X_FLOAT;
-    return bge_x_of(simd->code_type[type].b);
+int64_t bge_encoded_slice(const bge_kernels *k, int64_t n) {
+    // A slice of a panel takes 32 KiB as floats, and what is expanded to integers or read as f16 half of that or less:
+    // the first cache has room for it beside a tile's rows. Slices are about equally long, in whole blocks of weights.
+    enum { PANEL_FLOATS = 8192, MOST = 512 };
+    const int64_t slice = k->panel ? bge_min(MOST, PANEL_FLOATS / k->panel) : MOST;
+    return bge_round_up(bge_ceil_div(n, bge_ceil_div(n, slice)), n % 256 ? 32 : 256);
 }
 
-int64_t bge_codes_bytes(int32_t as, int64_t n) {
-    const int64_t floats = as == BGE_X_INT8 ? n / 32 * 4 : n / 32;
-    return n * (as == BGE_X_INT8 ? 1 : 2) + floats * (int64_t)sizeof(float);
+int64_t bge_encoded_bytes(int32_t as, int64_t n) {
+    enum { F = sizeof(float) };
+    switch (as) {
+    case BGE_X_BF16:
+        return bge_round_up(n, 2) * 2;
+    case BGE_X_INT8:
+        return n + n / 32 * 4 * F;
+    case BGE_X_INT16:
+        return n * 2 + n / 32 * F;
+    default:
+        return n * F;
+    }
 }
 
 void bge_encode(const bge_kernels *k, const bge_encode_args *a, int32_t ith, int32_t nth) {

@@ -64,9 +64,10 @@ typedef struct bge_work {
     int64_t done; // threads that found no more tiles
 } bge_work;
 
-// How activations are read: as they are, or as integers in blocks of 32 with a scale each, so that products with
-// quantised weights are of integers.
-enum { BGE_X_FLOAT = 0, BGE_X_INT8 = 1, BGE_X_INT16 = 2, BGE_X_KINDS };
+// How products read activations: as they stand; or encoded, slice by slice, a slice's rows one after another, so that a
+// product finds what it needs next to each other: as floats; rounded to bf16; or as integers in blocks of 32 with a
+// scale each, so that products with quantised weights are of integers.
+enum { BGE_X_PLAIN = 0, BGE_X_FLOAT, BGE_X_BF16, BGE_X_INT8, BGE_X_INT16, BGE_X_KINDS };
 
 // bge_to_float expands n values of a row of quantised weights, as ggml's to_float.
 typedef void (*bge_to_float)(const void *row, float *dst, int64_t n);
@@ -98,18 +99,18 @@ typedef struct bge_linear_args {
     int64_t n_in;       // columns of x and of W
     int32_t n_parts;    // 1 to BGE_LINEAR_PARTS
     int32_t allow_bf16; // 1: x may be rounded to bf16 where w is packed as bf16 and the processor multiplies bf16
-    const void *codes[BGE_X_KINDS]; // x by bge_encode, for the packed parts whose bge_linear_reads is that
+    const void *encoded[BGE_X_KINDS]; // x by bge_encode, for the parts whose bge_linear_reads is that
     bge_linear_part part[BGE_LINEAR_PARTS];
     bge_work work;
 } bge_linear_args;
 
-// Activations to integers: rows of bge_codes_bytes(as, n) bytes.
+// Activations to what products read, bge_encoded_bytes(as, n) bytes for each row in all.
 typedef struct bge_encode_args {
     const float *x; // [m][n]
     int64_t x_stride;
-    int64_t m, n; // n is a multiple of 32
-    int32_t as;   // BGE_X_INT8 or BGE_X_INT16
-    void *codes;  // aligned to 4 bytes
+    int64_t m, n; // n is a multiple of 32 where `as` is of integers
+    int32_t as;   // BGE_X_*, but for BGE_X_PLAIN
+    void *to;     // aligned to 4 bytes
 } bge_encode_args;
 
 // layer norm: y = (x - mean) / sqrt(var + eps) * weight + bias; RMS norm: y = x / sqrt(mean(x^2) + eps) * weight.
@@ -183,7 +184,7 @@ const bge_kernels *bge_kernels_at(int32_t i);
 
 // bge_linear_pack_size returns the bytes of a packed weight matrix, or -1 where that type cannot be packed.
 // `as` is the type stored: `type` itself, or BGE_TYPE_BF16 for f16 weights that are to be multiplied as bf16. Quantised
-// types can be packed where bge_linear_reads says that they are multiplied as integers, and take what they take in a
+// types can be packed where they are multiplied as integers, and take what they take in a
 // file, or up to 3% more.
 int64_t bge_linear_pack_size(const bge_kernels *k, int32_t as, int64_t n_in, int64_t n_out);
 
@@ -197,17 +198,21 @@ void bge_linear_pack(const bge_kernels *k, int32_t type, int32_t as, int64_t n_i
 int64_t bge_linear_scratch(const bge_kernels *k, const bge_linear_args *a);
 void bge_linear(const bge_kernels *k, bge_linear_args *a, void *scratch, int32_t ith, int32_t nth);
 
-// bge_linear_reads returns how the product with packed rows of n_in weights of a type reads x: BGE_X_FLOAT where only
-// float is known.
-int32_t bge_linear_reads(const bge_kernels *k, int32_t type, int64_t n_in);
+// bge_linear_reads returns how the product with part i reads x, from shapes and types alone: BGE_X_*.
+int32_t bge_linear_reads(const bge_kernels *k, const bge_linear_args *a, int32_t i);
 
-// bge_codes_bytes returns the bytes of one row of n activations: the integers; a float of scale for each 32 of them;
-// and for BGE_X_INT8 the sums of each 32 and then of each 16, times the scale, which weights with a minimum are
-// multiplied with.
-int64_t bge_codes_bytes(int32_t as, int64_t n);
-
-// bge_encode rounds rows of activations to 8 bits (a relative error of at most 1/254 of a block's largest) or to 16
-// bits. A block that holds NaN or infinity gets a scale of NaN, and so does every product with it.
+// bge_encode lays out rows of n activations for products. They are cut into slices of bge_encoded_slice(k, n) terms,
+// the last one shorter; the part of row i in the slice from term l on, of c terms, takes bge_encoded_bytes(as, c) bytes
+// from
+//
+//     m * bge_encoded_bytes(as, l) + i * bge_encoded_bytes(as, c)
+//
+// on: the values; for integers a float of scale for each 32 of them; and for BGE_X_INT8 the sums of each 32 and then of
+// each 16, times the scale, which weights with a minimum are multiplied with. Rounding to 8 bits has a relative error
+// of at most 1/254 of a block's largest. A block that holds NaN or infinity gets a scale of NaN, and so does every
+// product with it.
+int64_t bge_encoded_slice(const bge_kernels *k, int64_t n);
+int64_t bge_encoded_bytes(int32_t as, int64_t n);
 void bge_encode(const bge_kernels *k, const bge_encode_args *a, int32_t ith, int32_t nth);
 
 void bge_layer_norm(const bge_kernels *k, const bge_norm_args *a, int32_t ith, int32_t nth);

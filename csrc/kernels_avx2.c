@@ -47,7 +47,7 @@ static const bge_simd simd = {
                   [BGE_TYPE_Q6_K] = {BGE_B_S16_16, 16}},
     .pack_panel = pack_panel,
     .expand_panel = expand_panel,
-    .encode_row = {NULL, encode_row8, encode_row16},
+    .encode_row = ENCODE_ROW,
 };
 
 const bge_kernels bge_kernels_avx2 = KERNELS("avx2", 0, simd);

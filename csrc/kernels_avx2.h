@@ -14,7 +14,7 @@
 #define SIMD __attribute__((target("avx2,fma,f16c")))
 #define V static inline __attribute__((always_inline)) SIMD
 
-enum { MR = 6, NV = 2, VL = 8, WIDE = 8 };
+enum { MR = 6, NV = 2, VL = 8, WIDE = 8, WIDEN_F16_TILES = INT32_MAX, WIDEN_BF16_TILES = 8 };
 typedef __m256 vf;
 
 V vf v_zero(void) {

@@ -29,7 +29,7 @@
 #endif
 #define V static inline __attribute__((always_inline)) SIMD
 
-enum { MR = 12, NV = 2, VL = 16, WIDE = 8 };
+enum { MR = 12, NV = 2, VL = 16, WIDE = 8, WIDEN_F16_TILES = INT32_MAX, WIDEN_BF16_TILES = 8 };
 typedef __m512 vf;
 
 V vf v_zero(void) {

@@ -4,24 +4,22 @@
 // kernels.h.
 //
 // W is cut into panels (16 or 32 rows of W, columns of y) and x into blocks of rows. A unit of work is one panel for
-// one block; a thread takes many neighbouring units at once while there is much left and few towards the end, so that x
-// is copied seldom and threads still finish together. Within what it took, a thread goes
+// one block; a thread takes many neighbouring units at once while there is much left and few towards the end, so that
+// slices of x are fetched seldom and threads still finish together. Within what it took, a thread goes
 //
 //     for each group of panels:            sums of the group stay in the second cache
-//       for each slice of the sums (kc):   this slice of x is copied next to each other: second cache
-//         for each panel of the group:     this slice of the panel is widened to float: first cache
+//       for each slice of the sums:        this slice of x, which lies in one piece: second cache
+//         for each panel of the group:     this slice of the panel is widened or expanded: first cache
 //           for each tile of rows:         the product in registers
 //
 // and a tile whose last slice is done gets its bias, activation and residual while it is still in the first cache.
 #include "kernels_simd.h"
 
 enum {
-    SLICE = 256,      // terms of a sum in one go: a panel of floats fills half of the first cache
-    BLOCK_ROWS = 192, // rows of x in one go: a slice of them takes 192 KiB of the second cache
-    CODE_ROWS = 384,  // the same where x is codes, of a quarter or half the size
+    BLOCK_ROWS = 144, // rows of x in one go: a slice of them takes 288 KiB of the second cache at most
+    CODE_ROWS = 192,  // the same where x is codes, of a quarter or half the size
     SUMS = 24 * 1024, // floats of a group's sums: 96 KiB
-    STREAM_TILES = 2, // up to as many tiles of rows f16 and bf16 are widened in registers rather than in memory
-    COPY_PANELS = 3,  // for fewer panels x is read where it stands
+    PLAIN_TILES = 4,  // up to as many tiles of rows floats are read where they stand
     ALIGN = 64,
 };
 
@@ -38,7 +36,7 @@ typedef struct plan {
 
 // One thread's buffers, in the order of the scratch memory.
 typedef struct buffers {
-    char *x;       // [block][slice] of float or bf16; for few rows [mr][n_in] of bf16
+    uint16_t *x;   // [mr][n_in] of bf16, for few rows
     float *rows;   // [panel][slice], weights as they stand in the file, expanded
     float *w;      // [slice][panel], weights as the product reads them
     float *sums;   // [panels of a group][block][panel]
@@ -56,23 +54,34 @@ typedef struct segment {
 } segment;
 
 static int reads_codes(const segment *s) {
-    return bge_x_of(s->kind) != BGE_X_FLOAT;
+    return s->kind >= BGE_B_U4;
 }
 
 static int64_t tiles_of(int64_t rows, int64_t mr) {
     return bge_ceil_div(rows, mr);
 }
 
-static int dot(const plan *p, const bge_linear_part *part) {
-    return p->a->allow_bf16 && part->packed && part->type == BGE_TYPE_BF16 && p->simd->gemm[BGE_B_DOT];
+static int dot(const bge_simd *simd, const bge_linear_args *a, const bge_linear_part *part) {
+    return a->allow_bf16 && part->packed && part->type == BGE_TYPE_BF16 && simd->gemm[BGE_B_DOT];
+}
+
+int32_t bge_linear_reads(const bge_kernels *k, const bge_linear_args *a, int32_t i) {
+    const bge_simd *simd = k->simd;
+    const bge_linear_part *part = &a->part[i];
+    if (!simd)
+        return BGE_X_PLAIN;
+    if (part->packed && bge_block_of(part->type).values)
+        return bge_x_of(simd->code_type[part->type].b);
+    const int64_t tiles = tiles_of(a->m, simd->mr);
+    if (dot(simd, a, part))
+        return tiles > 1 ? BGE_X_BF16 : BGE_X_PLAIN;
+    return tiles > PLAIN_TILES ? BGE_X_FLOAT : BGE_X_PLAIN;
 }
 
 static plan make_plan(const bge_kernels *k, const bge_linear_args *a) {
     plan p = {.a = a, .k = k, .simd = k->simd};
-    // Slices of equal length, in multiples of 32 (pairs, and blocks of 32 quantised values); n_in of types with blocks
-    // of 256 is a multiple of 256, so their slices are 256.
-    p.slice = bge_round_up(bge_ceil_div(a->n_in, bge_ceil_div(a->n_in, SLICE)), 32);
-    p.blocks = bge_ceil_div(a->m, a->codes[BGE_X_INT8] || a->codes[BGE_X_INT16] ? CODE_ROWS : BLOCK_ROWS);
+    p.slice = bge_encoded_slice(k, a->n_in);
+    p.blocks = bge_ceil_div(a->m, a->encoded[BGE_X_INT8] || a->encoded[BGE_X_INT16] ? CODE_ROWS : BLOCK_ROWS);
     p.block = bge_round_up(bge_ceil_div(a->m, p.blocks), p.simd->mr);
     for (int32_t i = 0; i < a->n_parts; i++)
         p.panels += bge_ceil_div(a->part[i].n_out, p.simd->panel);
@@ -87,12 +96,11 @@ static int64_t group_of(const plan *p) {
 static int64_t lay_out(const bge_kernels *k, const bge_linear_args *a, char *base, buffers *b) {
     const bge_simd *simd = k->simd;
     const plan p = make_plan(k, a);
-    const int64_t rows = bge_min(bge_round_up(a->m, simd->mr), CODE_ROWS), f = sizeof(float);
-    const int64_t few = simd->gemm[BGE_B_DOT] ? simd->mr * (a->n_in + 1) * 2 : 0, block = rows * p.slice * f;
-    const int64_t x = bge_round_up(few > block ? few : block, ALIGN);
+    const int64_t f = sizeof(float);
+    const int64_t x = simd->gemm[BGE_B_DOT] ? bge_round_up(simd->mr * (a->n_in + 1) * 2, ALIGN) : 0;
     const int64_t w = bge_round_up(simd->panel * p.slice * f, ALIGN);
     base += (ALIGN - (uintptr_t)base % ALIGN) % ALIGN;
-    *b = (buffers){base, (float *)(base + x), (float *)(base + x + w), (float *)(base + x + 3 * w),
+    *b = (buffers){(uint16_t *)base, (float *)(base + x), (float *)(base + x + w), (float *)(base + x + 3 * w),
                    (float *)(base + x + 2 * w)};
     return ALIGN + x + 3 * w + SUMS * f;
 }
@@ -103,28 +111,40 @@ int64_t bge_simd_linear_scratch(const bge_kernels *k, const bge_linear_args *a) 
     return a->m > 0 ? lay_out(k, a, none, &unused) : 0;
 }
 
+// The terms from l on of a packed panel.
+static const char *packed_at(const plan *p, const bge_linear_part *part, int64_t panel, int64_t l) {
+    return (const char *)part->w + panel * bge_panel_bytes(p->k, part->type, p->a->n_in) +
+           bge_panel_bytes(p->k, part->type, l);
+}
+
 // The n terms from l on of one panel's weights as codes, and their scales behind b->scales.
 static void expand(const plan *p, const segment *s, const buffers *b, int64_t panel, int64_t l, int64_t n,
                    bge_tile *t) {
-    const bge_linear_part *part = s->part;
-    const int64_t n_in = p->a->n_in, bytes = bge_panel_bytes(p->k, part->type, n_in);
     float *d = b->scales, *m = d + p->simd->panel * (n / s->codes.block);
-    p->simd->expand_panel(part->type, (const char *)part->w + panel * bytes + bytes * l / n_in, n, b->w, d, m);
+    p->simd->expand_panel(s->part->type, packed_at(p, s->part, panel, l), n, b->w, d, m);
     t->b = b->w;
     t->b_scale = d;
     t->b_min = m;
 }
 
-// The codes of this block's rows from term l on.
-static void encoded(const plan *p, const segment *s, int64_t l, bge_tile *t) {
+// This block's rows of x from term l on, as the product reads them.
+static void activations(const plan *p, const segment *s, int64_t l, int64_t n, bge_tile *t) {
+    const bge_linear_args *a = p->a;
     const int32_t as = bge_x_of(s->kind);
-    const int64_t n_in = p->a->n_in;
-    t->a_row = bge_codes_bytes(as, n_in);
-    const char *row = (const char *)p->a->codes[as] + s->row * t->a_row;
-    const bge_code_floats f = bge_floats_of_codes(row, as, n_in);
-    t->a = row + l * (as == BGE_X_INT8 ? 1 : 2);
-    t->a_scale = f.scale + l / 32;
-    t->a_sum = s->codes.block == 32 ? f.sum32 + l / 32 : f.sum16 + l / 16;
+    if (!a->encoded[as]) { // few rows of floats
+        t->a = a->x + s->row * a->x_stride + l;
+        t->a_row = a->x_stride;
+        return;
+    }
+    const int64_t bytes = bge_encoded_bytes(as, n);
+    const char *row = (const char *)a->encoded[as] + a->m * bge_encoded_bytes(as, l) + s->row * bytes;
+    t->a = row;
+    t->a_row = as == BGE_X_FLOAT ? n : as == BGE_X_BF16 ? bge_round_up(n, 2) : bytes;
+    if (reads_codes(s)) {
+        const bge_code_floats f = bge_floats_of_codes(row, as, n);
+        t->a_scale = f.scale;
+        t->a_sum = s->codes.block == 32 ? f.sum32 : f.sum16;
+    }
 }
 
 // The n terms from l on of one panel's weights, as the product reads them.
@@ -132,8 +152,7 @@ static const void *weights(const plan *p, const segment *s, const buffers *b, in
     const bge_linear_part *part = s->part;
     const int64_t width = p->simd->panel, n_in = p->a->n_in;
     if (part->packed) {
-        const int64_t terms = part->type == BGE_TYPE_BF16 ? bge_round_up(n_in, 2) : n_in;
-        const char *w = (const char *)part->w + (panel * terms + l) * width * bge_type_size(part->type);
+        const char *w = packed_at(p, part, panel, l);
         if (!s->expand)
             return w;
         if (part->type == BGE_TYPE_F16)
@@ -151,30 +170,6 @@ static const void *weights(const plan *p, const segment *s, const buffers *b, in
     }
     bge_transpose_floats(b->rows, rows, n, b->w, width);
     return b->w;
-}
-
-// This block's rows of x from term l on, as the product reads them; *stride is the elements from row to row.
-static const void *activations(const plan *p, const segment *s, const buffers *b, int64_t l, int64_t n,
-                               int64_t *stride) {
-    const bge_linear_args *a = p->a;
-    const float *x = a->x + s->row * a->x_stride + l;
-    if (s->kind == BGE_B_DOT) {
-        *stride = bge_round_up(n, 2);
-        for (int64_t i = 0; i < s->rows; i++) {
-            uint16_t *to = (uint16_t *)b->x + i * *stride;
-            p->simd->to_bf16(x + i * a->x_stride, n, to);
-            if (n % 2)
-                to[n] = 0;
-        }
-        return b->x;
-    }
-    *stride = a->x_stride;
-    if (s->panels < COPY_PANELS || s->rows <= p->simd->mr)
-        return x;
-    *stride = n;
-    for (int64_t i = 0; i < s->rows; i++)
-        memcpy((float *)b->x + i * n, x + i * a->x_stride, (size_t)n * sizeof(float));
-    return b->x;
 }
 
 static void finish(const plan *p, const segment *s, int64_t panel, int64_t row, int64_t rows, const float *c) {
@@ -195,15 +190,36 @@ static void finish(const plan *p, const segment *s, int64_t panel, int64_t row, 
     p->simd->finish(&f);
 }
 
+// n terms of one row of x as a product reads them.
+static void encode_slice(const bge_simd *simd, int32_t as, const float *x, int64_t n, void *to) {
+    switch (as) {
+    case BGE_X_FLOAT:
+        memcpy(to, x, (size_t)n * sizeof(float));
+        break;
+    case BGE_X_BF16:
+        simd->to_bf16(x, n, to);
+        if (n % 2)
+            ((uint16_t *)to)[n] = 0;
+        break;
+    default:
+        simd->encode_row[as](x, n, to);
+    }
+}
+
 // Few rows: each panel is read once, from its first to its last term, several panels side by side.
 static void stream(const plan *p, const segment *s, const buffers *b) {
     const bge_gemms *gemms = p->simd->gemm[s->kind];
     const int64_t width = p->simd->panel, n_in = p->a->n_in;
     const int64_t bytes = bge_round_up(n_in, s->part->type == BGE_TYPE_BF16 ? 2 : 1) * width;
     bge_tile t = {.n = n_in, .a_col = 1, .b_step = width, .b_panel = bytes * bge_type_size(s->part->type)};
-    t.a = activations(p, s, b, 0, n_in, &t.a_row);
-    if (s->kind == BGE_B_DOT)
-        t.n = bge_round_up(n_in, 2);
+    t.a = p->a->x + s->row * p->a->x_stride;
+    t.a_row = p->a->x_stride;
+    if (s->kind == BGE_B_DOT) {
+        t.n = t.a_row = bge_round_up(n_in, 2);
+        for (int64_t i = 0; i < s->rows; i++)
+            encode_slice(p->simd, BGE_X_BF16, (const float *)t.a + i * p->a->x_stride, n_in, b->x + i * t.a_row);
+        t.a = b->x;
+    }
     t.c = b->sums;
     t.c_row = width;
     t.c_panel = s->rows * width;
@@ -218,14 +234,46 @@ static void stream(const plan *p, const segment *s, const buffers *b) {
     }
 }
 
+static int64_t tile_rows(const plan *p, const segment *s) {
+    return reads_codes(s) ? p->simd->code_mr : p->simd->mr;
+}
+
+// What a product will read next, fetched a little with each tile of rows: a panel's slices lie so far apart that the
+// processor does not foresee them.
+typedef struct ahead {
+    const char *at, *end;
+    int64_t step;
+} ahead;
+
+// What follows panel i of a segment in the slice of n terms from l on.
+static ahead look_ahead(const plan *p, const segment *s, int64_t i, int64_t l, int64_t n) {
+    if (++i == s->panels) {
+        i = 0;
+        l += n;
+    }
+    n = bge_min(p->slice, p->a->n_in - l);
+    if (!s->part->packed || n <= 0)
+        return (ahead){NULL, NULL, 0};
+    const char *at = packed_at(p, s->part, s->panel + i, l);
+    const int64_t bytes = bge_panel_bytes(p->k, s->part->type, n);
+    return (ahead){at, at + bytes, bge_round_up(bge_ceil_div(bytes, tiles_of(s->rows, tile_rows(p, s))), ALIGN)};
+}
+
+static void fetch(ahead *next) {
+    const char *end = next->at + bge_min(next->step, next->end - next->at);
+    for (; next->at < end; next->at += ALIGN)
+        __builtin_prefetch(next->at, 0, 2);
+}
+
 // One panel times all rows, for the terms l .. l+n-1.
-static void panel_rows(const plan *p, const segment *s, bge_tile t, int64_t panel, int last) {
+static void panel_rows(const plan *p, const segment *s, bge_tile t, int64_t panel, int last, ahead next) {
     const bge_gemm *gemm = p->simd->gemm[s->kind]->one;
     const int codes = reads_codes(s);
-    const int64_t mr = codes ? p->simd->code_mr : p->simd->mr;
+    const int64_t mr = tile_rows(p, s);
     const int64_t step = mr * t.a_row * (codes ? 1 : s->kind == BGE_B_DOT ? 2 : 4); // bytes
     for (int64_t i = 0; i < s->rows; i += mr) {
         const int64_t rows = bge_min(mr, s->rows - i);
+        fetch(&next);
         gemm[rows](&t);
         if (last)
             finish(p, s, panel, i, rows, t.c);
@@ -243,20 +291,16 @@ static void blocked(const plan *p, const segment *s, const buffers *b) {
     for (int64_t l = 0; l < n_in; l += p->slice) {
         const int64_t n = bge_min(p->slice, n_in - l);
         bge_tile t = {.n = n, .a_col = 1, .b_step = width, .c_row = width, .add = l > 0};
-        const int codes = reads_codes(s);
-        if (codes)
-            encoded(p, s, l, &t);
-        else
-            t.a = activations(p, s, b, l, n, &t.a_row);
+        activations(p, s, l, n, &t);
         if (s->kind == BGE_B_DOT)
             t.n = bge_round_up(n, 2);
         for (int64_t i = 0; i < s->panels; i++) {
-            if (codes)
+            if (reads_codes(s))
                 expand(p, s, b, s->panel + i, l, n, &t);
             else
                 t.b = weights(p, s, b, s->panel + i, l, n);
             t.c = b->sums + i * s->rows * width;
-            panel_rows(p, s, t, s->panel + i, l + n == n_in);
+            panel_rows(p, s, t, s->panel + i, l + n == n_in, look_ahead(p, s, i, l, n));
         }
     }
 }
@@ -265,11 +309,12 @@ static void blocked(const plan *p, const segment *s, const buffers *b) {
 static void choose(const plan *p, segment *s) {
     const bge_linear_part *part = s->part;
     const int half = part->packed && (part->type == BGE_TYPE_F16 || part->type == BGE_TYPE_BF16);
-    s->expand = !part->packed || (half && tiles_of(s->rows, p->simd->mr) > STREAM_TILES);
+    const int64_t tiles = tiles_of(s->rows, p->simd->mr);
+    s->expand = !part->packed || (half && tiles > p->simd->widen_tiles[part->type == BGE_TYPE_BF16]);
     s->kind = BGE_B_F32;
     if (half && !s->expand)
         s->kind = part->type == BGE_TYPE_F16 ? BGE_B_F16 : BGE_B_BF16;
-    if (dot(p, part)) {
+    if (dot(p->simd, p->a, part)) {
         s->expand = 0;
         s->kind = BGE_B_DOT;
     }
@@ -322,8 +367,11 @@ void bge_simd_linear(const bge_kernels *k, bge_linear_args *a, void *scratch, in
 }
 
 void bge_simd_encode(const bge_kernels *k, const bge_encode_args *a, int32_t ith, int32_t nth) {
-    const bge_simd *simd = k->simd;
-    const int64_t bytes = bge_codes_bytes(a->as, a->n);
-    for (int64_t i = a->m * ith / nth; i < a->m * (ith + 1) / nth; i++)
-        simd->encode_row[a->as](a->x + i * a->x_stride, a->n, (char *)a->codes + i * bytes);
+    const int64_t slice = bge_encoded_slice(k, a->n), first = a->m * ith / nth, end = a->m * (ith + 1) / nth;
+    for (int64_t l = 0; l < a->n; l += slice) {
+        const int64_t n = bge_min(slice, a->n - l), bytes = bge_encoded_bytes(a->as, n);
+        char *to = (char *)a->to + a->m * bge_encoded_bytes(a->as, l);
+        for (int64_t i = first; i < end; i++)
+            encode_slice(k->simd, a->as, a->x + i * a->x_stride + l, n, to + i * bytes);
+    }
 }

@@ -13,7 +13,7 @@
 #define SIMD // NEON is part of the base architecture
 #define V static inline __attribute__((always_inline))
 
-enum { MR = 6, NV = 4, VL = 4, WIDE = 16 };
+enum { MR = 6, NV = 4, VL = 4, WIDE = 16, WIDEN_F16_TILES = 2, WIDEN_BF16_TILES = 2 };
 typedef float32x4_t vf;
 
 V vf v_zero(void) {

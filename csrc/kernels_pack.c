@@ -123,7 +123,9 @@ bge_block bge_block_of(int32_t type) {
 
 // Whether panels of a table hold a type's codes.
 static int packs_codes(const bge_kernels *k, int32_t type, int64_t n_in) {
-    return bge_linear_reads(k, type, n_in) != BGE_X_FLOAT && n_in % bge_block_of(type).values == 0;
+    const bge_simd *simd = k->simd;
+    const int64_t values = bge_block_of(type).values;
+    return simd && values && simd->code_type[type].block && n_in % values == 0;
 }
 
 int64_t bge_panel_bytes(const bge_kernels *k, int32_t as, int64_t n_in) {

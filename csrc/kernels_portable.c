@@ -12,7 +12,7 @@
 #define SIMD
 #define V static inline __attribute__((always_inline))
 
-enum { MR = 4, NV = 2, VL = 4, WIDE = 4 };
+enum { MR = 4, NV = 2, VL = 4, WIDE = 4, WIDEN_F16_TILES = 2, WIDEN_BF16_TILES = 2 };
 typedef float vf __attribute__((vector_size(16)));
 typedef float loose_vf __attribute__((vector_size(16), aligned(4), may_alias)); // where memory is not aligned
 typedef int32_t vi __attribute__((vector_size(16)));

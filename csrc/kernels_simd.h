@@ -95,9 +95,11 @@ bge_block bge_block_of(int32_t type);
 int64_t bge_panel_bytes(const bge_kernels *k, int32_t as, int64_t n_in);
 
 typedef struct bge_simd {
-    int32_t mr;                                                      // rows of a full tile
-    int32_t code_mr;                                                 // the same of codes
-    int32_t panel;                                                   // columns of a panel
+    int32_t mr;             // rows of a full tile
+    int32_t code_mr;        // the same of codes
+    int32_t panel;          // columns of a panel
+    int32_t widen_tiles[2]; // up to as many tiles of rows f16, and bf16, are widened in registers, anew for each,
+                            // rather than once in memory
     const bge_gemms *gemm[BGE_B_KINDS];                              // NULL: not offered
     void (*widen)(const uint16_t *src, int64_t n, float *dst);       // n values of f16; n is a multiple of panel
     void (*widen_pairs)(const uint16_t *src, int64_t n, float *dst); // n rows of a bf16 panel; n is even
@@ -108,15 +110,15 @@ typedef struct bge_simd {
     // Panels of codes: kernels_panels.h.
     void (*pack_panel)(int32_t type, const char *src, int64_t row_bytes, int64_t rows, int64_t n, char *to);
     void (*expand_panel)(int32_t type, const char *from, int64_t n, void *w, float *d, float *m);
-    void (*encode_row[BGE_X_KINDS])(const float *x, int64_t n, void *codes);
+    void (*encode_row[BGE_X_KINDS])(const float *x, int64_t n, void *codes); // to integers
 } bge_simd;
 
 // How a kind of b has its activations.
 static inline int32_t bge_x_of(int32_t b) {
-    return b >= BGE_B_S16 ? BGE_X_INT16 : b >= BGE_B_U4 ? BGE_X_INT8 : BGE_X_FLOAT;
+    return b >= BGE_B_S16 ? BGE_X_INT16 : b >= BGE_B_U4 ? BGE_X_INT8 : b == BGE_B_DOT ? BGE_X_BF16 : BGE_X_FLOAT;
 }
 
-// The floats of a row of codes, behind the codes themselves; bge_codes_bytes says what they are.
+// The floats of n terms of a row of codes, behind the codes themselves; bge_encode says what they are.
 typedef struct bge_code_floats {
     float *scale, *sum32, *sum16; // [n / 32], [n / 32], [n / 16]; BGE_X_INT16 has scales alone
 } bge_code_floats;

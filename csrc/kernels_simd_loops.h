@@ -3,6 +3,7 @@
 // A file that includes this one has defined:
 //   SIMD              the function attribute that switches the instruction set on
 //   MR, NV, WIDE      rows of a full tile, vectors in a panel, vectors in the widest tile
+//   WIDEN_F16_TILES   how many tiles of rows make it worth while to widen weights in memory: WIDEN_BF16_TILES alike
 //   VL, vf            floats in a vector, and its type
 //   v_zero v_set1 v_load v_store v_add v_sub v_mul v_div v_fma (a * b + c) v_sum (of all lanes)
 //   v_max             returning b where b is NaN
@@ -323,9 +324,9 @@ static SIMD void rms_norm(const bge_norm_args *a, int32_t ith, int32_t nth) {
 // What a bge_simd takes from the loops above, once gemms_f32, gemms_f16 and gemms_bf16 are there. dot: products of bf16
 // pairs, or NULL; round: floats to bf16.
 #define FLOAT_LOOPS(dot, round)                                                                                        \
-    .mr = MR, .panel = PANEL, .gemm[BGE_B_F32] = &gemms_f32, .gemm[BGE_B_F16] = &gemms_f16,                            \
-    .gemm[BGE_B_BF16] = &gemms_bf16, .gemm[BGE_B_DOT] = dot, .widen = widen_f16, .widen_pairs = widen_bf16_pairs,      \
-    .to_bf16 = round, .finish = finish, .softmax = softmax
+    .mr = MR, .panel = PANEL, .widen_tiles = {WIDEN_F16_TILES, WIDEN_BF16_TILES}, .gemm[BGE_B_F32] = &gemms_f32,       \
+    .gemm[BGE_B_F16] = &gemms_f16, .gemm[BGE_B_BF16] = &gemms_bf16, .gemm[BGE_B_DOT] = dot, .widen = widen_f16,        \
+    .widen_pairs = widen_bf16_pairs, .to_bf16 = round, .finish = finish, .softmax = softmax
 
 // A bge_kernels that drives a bge_simd.
 #define KERNELS(title, has_bf16, loops)                                                                                \

@@ -135,6 +135,28 @@ void run_threads(void (*f)(void *, int32_t, int32_t), void *arg, int32_t nth) {
         pthread_join(thread[i], NULL);
 }
 
+typedef struct encoding {
+    const bge_kernels *k;
+    bge_encode_args args;
+} encoding;
+
+static void run_encoding(void *arg, int32_t ith, int32_t nth) {
+    encoding *e = arg;
+    bge_encode(e->k, &e->args, ith, nth);
+}
+
+void encode_x(arena *a, const bge_kernels *k, bge_linear_args *args, int32_t nth) {
+    for (int32_t i = 0; i < args->n_parts; i++) {
+        const int32_t as = bge_linear_reads(k, args, i);
+        if (as == BGE_X_PLAIN || args->encoded[as])
+            continue;
+        encoding e = {k, {.x = args->x, .x_stride = args->x_stride, .m = args->m, .n = args->n_in, .as = as}};
+        e.args.to = take(a, (size_t)(bge_encoded_bytes(as, args->n_in) * args->m), 4);
+        run_threads(run_encoding, &e, nth);
+        args->encoded[as] = e.args.to;
+    }
+}
+
 double nmse(const float *got, int64_t got_stride, const float *want, int64_t want_stride, int64_t rows, int64_t cols,
             double floor) {
     double error = 0, size = 0;

@@ -53,6 +53,9 @@ void random_fill(random_state *r, float *to, int64_t n, float scale);
 // Runs f(arg, ith, nth) in nth threads at once.
 void run_threads(void (*f)(void *arg, int32_t ith, int32_t nth), void *arg, int32_t nth);
 
+// Encodes x as the parts of a linear layer read it. What it allocates stays in *a.
+void encode_x(arena *a, const bge_kernels *k, bge_linear_args *args, int32_t nth);
+
 // The squared error of rows x cols values over the reference's squares, which count as at least `floor` a value.
 double nmse(const float *got, int64_t got_stride, const float *want, int64_t want_stride, int64_t rows, int64_t cols,
             double floor);

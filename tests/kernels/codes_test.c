@@ -113,33 +113,23 @@ static void make_weights(random_state *r, arena *a, codes_case *c, int part) {
 typedef struct codes_run {
     const bge_kernels *k;
     bge_linear_args *args;
-    bge_encode_args *encode;
     void *scratch[MAX_THREADS];
 } codes_run;
 
-static void run_encode(void *arg, int32_t ith, int32_t nth) {
-    codes_run *r = arg;
-    bge_encode(r->k, r->encode, ith, nth);
-}
 static void run_product(void *arg, int32_t ith, int32_t nth) {
     codes_run *r = arg;
     bge_linear(r->k, r->args, r->scratch[ith], ith, nth);
 }
 
-// The integers of the rows from `first` on.
-static void *encode(arena *a, const bge_kernels *k, const codes_case *c, int32_t as, int64_t first, int64_t m,
-                    int32_t nth) {
-    bge_encode_args e = {.x = c->x + first * c->x_stride, .x_stride = c->x_stride, .m = m, .n = c->n_in, .as = as};
-    e.codes = take(a, (size_t)(bge_codes_bytes(as, c->n_in) * m), 4);
-    codes_run r = {.k = k, .encode = &e};
-    run_threads(run_encode, &r, nth);
-    return e.codes;
+// Whether a table multiplies a type as integers.
+static int has_codes(const bge_kernels *k, const block_type *t, int64_t n_in) {
+    return bge_linear_pack_size(k, t->type, n_in, 1) >= 0;
 }
 
-// What row i of the integers stands for; checks that it is near what was encoded, and the sums that go with it.
-static void decode(const bge_kernels *k, const codes_case *c, int32_t as, const char *codes, int64_t i, float *to) {
-    const int64_t n = c->n_in, size = as == BGE_X_INT8 ? 1 : 2;
-    const char *row = codes + i * bge_codes_bytes(as, n);
+// What the n terms from l on of row i stand for; checks that it is near what was encoded, and the sums that go with it.
+static void decode_slice(const bge_kernels *k, const codes_case *c, int32_t as, const char *row, int64_t i, int64_t l,
+                         int64_t n, float *to) {
+    const int64_t size = as == BGE_X_INT8 ? 1 : 2;
     const double most = as == BGE_X_INT8 ? 127 : 32767;
     const double nearest = 0.505; // x over the scale is rounded to a float, of whose last bit 2^15 is 2^-8
     for (int64_t b = 0; b < n / 32; b++) {
@@ -148,7 +138,7 @@ static void decode(const bge_kernels *k, const codes_case *c, int32_t as, const 
         double sum[2] = {0, 0};
         for (int64_t j = 0; j < 32; j++) {
             int16_t q;
-            const float x = c->x[i * c->x_stride + b * 32 + j];
+            const float x = c->x[i * c->x_stride + l + b * 32 + j];
             memcpy(&q, row + (b * 32 + j) * size, (size_t)size);
             q = as == BGE_X_INT8 ? (int8_t)q : q;
             to[b * 32 + j] = scale * (float)q;
@@ -167,6 +157,15 @@ static void decode(const bge_kernels *k, const codes_case *c, int32_t as, const 
         check(fabs(sums[0] - sum[0] - sum[1]) <= peak * 1e-5 && fabs(sums[1] - sum[0]) <= peak * 1e-5 &&
                   fabs(sums[2] - sum[1]) <= peak * 1e-5,
               "%s: %s: row %d, block %d: wrong sums", k->name, c->text, (int)i, (int)b);
+    }
+}
+
+static void decode(const bge_kernels *k, const codes_case *c, int32_t as, const char *encoded, int64_t i, float *to) {
+    const int64_t slice = bge_encoded_slice(k, c->n_in);
+    for (int64_t l = 0; l < c->n_in; l += slice) {
+        const int64_t n = l + slice < c->n_in ? slice : c->n_in - l;
+        const char *row = encoded + c->m * bge_encoded_bytes(as, l) + i * bge_encoded_bytes(as, n);
+        decode_slice(k, c, as, row, i, l, n, to + l);
     }
 }
 
@@ -189,9 +188,6 @@ static float *product(arena *a, const bge_kernels *k, const codes_case *c, int64
         .x = c->x + first * c->x_stride, .x_stride = c->x_stride, .m = m, .n_in = c->n_in, .n_parts = 2};
     float *y = take_floats(a, m * 2 * c->n_out);
     for (int i = 0; i < 2; i++) {
-        const int32_t as = bge_linear_reads(k, c->of[i]->type, c->n_in);
-        if (as != BGE_X_FLOAT && !args.codes[as])
-            args.codes[as] = encode(a, k, c, as, first, m, nth);
         args.part[i] = (bge_linear_part){.w = pack(a, k, c, i),
                                          .type = c->of[i]->type,
                                          .packed = 1,
@@ -201,6 +197,7 @@ static float *product(arena *a, const bge_kernels *k, const codes_case *c, int64
                                          .y = y + i * c->n_out,
                                          .y_stride = 2 * c->n_out};
     }
+    encode_x(a, k, &args, nth);
     codes_run r = {.k = k, .args = &args};
     const int64_t bytes = bge_linear_scratch(k, &args);
     for (int32_t i = 0; i < nth; i++)
@@ -213,10 +210,13 @@ static float *product(arena *a, const bge_kernels *k, const codes_case *c, int64
 static float *wanted(arena *a, const tables *t, const bge_kernels *k, const codes_case *c) {
     float *y = take_floats(a, c->m * 2 * c->n_out), *x = take_floats(a, c->m * c->n_in);
     for (int i = 0; i < 2; i++) {
-        const int32_t as = bge_linear_reads(k, c->of[i]->type, c->n_in);
-        const char *codes = encode(a, k, c, as, 0, c->m, 1);
+        bge_linear_args read = {.x = c->x, .x_stride = c->x_stride, .m = c->m, .n_in = c->n_in, .n_parts = 1};
+        read.part[0] = (bge_linear_part){.type = c->of[i]->type, .packed = 1};
+        encode_x(a, k, &read, 1);
+        const int32_t as = bge_linear_reads(k, &read, 0);
+        check(as == BGE_X_INT8 || as == BGE_X_INT16, "%s: %s: part %d reads no integers", k->name, c->text, i);
         for (int64_t r = 0; r < c->m; r++)
-            decode(k, c, as, codes, r, x + r * c->n_in);
+            decode(k, c, as, read.encoded[as], r, x + r * c->n_in);
         bge_linear_args args = {.x = x, .x_stride = c->n_in, .m = c->m, .n_in = c->n_in, .n_parts = 1};
         args.part[0] = (bge_linear_part){.w = c->wide[i],
                                          .type = BGE_TYPE_F32,
@@ -270,7 +270,7 @@ static void codes_at(random_state *r, const tables *t, const block_type *one, co
     make_weights(r, &a, &c, 0);
     make_weights(r, &a, &c, 1);
     for (int i = 0; i < t->n; i++)
-        if (bge_linear_reads(t->k[i], one->type, n_in) && bge_linear_reads(t->k[i], two->type, n_in))
+        if (has_codes(t->k[i], one, n_in) && has_codes(t->k[i], two, n_in))
             codes_table(r, t, t->k[i], &c);
     give_back(&a, 0, c.text);
 }
@@ -316,6 +316,6 @@ void test_codes(const tables *t) {
             }
     for (int i = 0; i < t->n; i++)
         for (int k = 0; k < TYPES; k++)
-            if (bge_linear_reads(t->k[i], types[k].type, 256))
+            if (has_codes(t->k[i], &types[k], 256))
                 codes_special(t->k[i], &types[k]);
 }

@@ -203,6 +203,18 @@ static void report(const char *title, task *j, double flop, double seconds) {
 
 // ---- what is measured ----
 
+// Encodes x as the one part reads it, and returns what to free.
+static void *encode(const bge_kernels *k, bge_linear_args *a) {
+    const int32_t as = bge_linear_reads(k, a, 0);
+    if (as == BGE_X_PLAIN)
+        return NULL;
+    bge_encode_args e = {.x = a->x, .x_stride = a->x_stride, .m = a->m, .n = a->n_in, .as = as};
+    e.to = take((size_t)(a->m * bge_encoded_bytes(as, a->n_in)));
+    bge_encode(k, &e, 0, 1);
+    a->encoded[as] = e.to;
+    return e.to;
+}
+
 static void linear(const bge_kernels *k, int32_t type, int64_t m, int64_t n_in, int64_t n_out, double seconds,
                    const char *word) {
     char title[64];
@@ -227,13 +239,14 @@ static void linear(const bge_kernels *k, int32_t type, int64_t m, int64_t n_in, 
     bge_linear_args args = {.x = x, .x_stride = n_in, .m = m, .n_in = n_in, .n_parts = 1};
     args.part[0] = (bge_linear_part){
         .w = packed, .type = type, .packed = 1, .n_out = n_out, .bias = bias, .y = y, .y_stride = n_out};
+    void *encoded = encode(k, &args);
     task j = {.k = k, .linear = &args};
     for (int i = 0; i < MAX_THREADS; i++)
         j.scratch[i] = take((size_t)bge_linear_scratch(k, &args));
     report(title, &j, 2.0 * (double)(m * n_in * n_out), seconds);
     for (int i = 0; i < MAX_THREADS; i++)
         free(j.scratch[i]);
-    free(packed), free(w), free(bias), free(y), free(x);
+    free(encoded), free(packed), free(w), free(bias), free(y), free(x);
 }
 
 // Quantised weights: any bytes but for the scales, which are small numbers of f16.
@@ -247,8 +260,7 @@ static void codes(const bge_kernels *k, int32_t type, int64_t m, int64_t n_in, i
              : six ? "q6_k"
                    : "q4_k",
              (int)m, (int)n_in, (int)n_out);
-    const int32_t as = bge_linear_reads(k, type, n_in);
-    if (!strstr(title, word) || as == BGE_X_FLOAT)
+    if (!strstr(title, word) || bge_linear_pack_size(k, type, n_in, n_out) < 0)
         return;
     float *x = floats(m * n_in), *y = floats(m * n_out);
     const int64_t size = n_in / values * bytes;
@@ -257,21 +269,18 @@ static void codes(const bge_kernels *k, int32_t type, int64_t m, int64_t n_in, i
         w[i] = (uint8_t)(i * 37 >> 3);
     for (int64_t i = 0; i < size * n_out; i += bytes)
         w[i + 1] = w[i + 3] = w[i + bytes - 1] = 0x10;
-    bge_encode_args e = {.x = x, .x_stride = n_in, .m = m, .n = n_in, .as = as};
-    e.codes = take((size_t)(m * bge_codes_bytes(as, n_in)));
-    bge_encode(k, &e, 0, 1);
     bge_linear_args args = {.x = x, .x_stride = n_in, .m = m, .n_in = n_in, .n_parts = 1};
-    args.codes[as] = e.codes;
     void *packed = take((size_t)bge_linear_pack_size(k, type, n_in, n_out));
     bge_linear_pack(k, type, type, n_in, n_out, w, packed, 0, 1);
     args.part[0] = (bge_linear_part){.w = packed, .type = type, .packed = 1, .n_out = n_out, .y = y, .y_stride = n_out};
+    void *encoded = encode(k, &args);
     task j = {.k = k, .linear = &args};
     for (int i = 0; i < MAX_THREADS; i++)
         j.scratch[i] = take((size_t)bge_linear_scratch(k, &args));
     report(title, &j, 2.0 * (double)(m * n_in * n_out), seconds);
     for (int i = 0; i < MAX_THREADS; i++)
         free(j.scratch[i]);
-    free(packed), free(e.codes), free(w), free(y), free(x);
+    free(encoded), free(packed), free(w), free(y), free(x);
 }
 
 static void attention(const bge_kernels *k, int32_t n, int32_t heads, int32_t d_head, int32_t causal, double seconds,
@@ -323,7 +332,7 @@ static void norm(const bge_kernels *k, int64_t m, int64_t n, double seconds, con
 
 int main(int argc, char **argv) {
     static const int64_t rows[] = {1, 16, 197, 577, 1576};
-    static const int64_t shapes[][2] = {{768, 768}, {768, 3072}, {3072, 768}, {1024, 4096}, {512, 2048}};
+    static const int64_t shapes[][2] = {{768, 768}, {768, 3072}, {3072, 768}, {1024, 4096}, {512, 2048}, {4096, 4096}};
     static const int32_t types[] = {BGE_TYPE_F16, BGE_TYPE_F32, BGE_TYPE_BF16};
     const double seconds = argc > 1 ? atof(argv[1]) : 0.3;
     const char *word = argc > 3 ? argv[3] : "";
@@ -334,7 +343,7 @@ int main(int argc, char **argv) {
     }
     printf("kernels: %s\n", k->name);
     for (int t = 0; t < 3; t++)
-        for (int s = 0; s < 5; s++)
+        for (int s = 0; s < 6; s++)
             for (int r = 0; r < 5; r++)
                 linear(k, types[t], rows[r], shapes[s][0], shapes[s][1], seconds, word);
     static const int32_t quantised[] = {BGE_TYPE_Q4_K, BGE_TYPE_Q6_K, BGE_TYPE_Q8_0};

@@ -200,6 +200,7 @@ static void run_one(void *arg, int32_t ith, int32_t nth) {
 
 static void run_linear(arena *a, const bge_kernels *k, bge_linear_args *args, int32_t nth) {
     linear_run r = {.k = k, .args = args};
+    encode_x(a, k, args, nth);
     const int64_t bytes = bge_linear_scratch(k, args);
     for (int32_t i = 0; i < nth; i++)
         r.scratch[i] = take(a, (size_t)bytes, (size_t)(4 * (i + nth)));
