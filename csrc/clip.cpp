@@ -91,7 +91,7 @@ ggml_tensor *encode(graph &g, const clip_tower &t, ggml_tensor *x, const pooled 
     for (size_t i = 0; i + 1 < e.layers.size(); i++) {
         x = e.layer(g, e.layers[i], x, b.all);
     }
-    x = e.layer_rows(g, e.layers.back(), x, g.input_ids(b.rows), b.asked); // [n_embd, n_sequences]
+    x = e.layer_rows(g, e.layers.back(), x, b.rows, b.asked); // [n_embd, n_sequences]
     x = g.layer_norm(t.post, x, e.p.eps);
     return g.linear(t.projection, x, BGE_ACT_NONE, nullptr);
 }
@@ -159,7 +159,7 @@ void encode_text(bge_context &context, const int32_t *ids, int64_t n_ids, const 
     const auto build = [&](graph &g) {
         g.compute_where(c.text.layers.layers.front().q.w);
         ggml_tensor *x = g.embeddings(c.token_embd, {ids, ids + n_ids}, nullptr); // [n_embd, n_ids]
-        x = ggml_add(g.ctx, x, g.rows(c.text_pos, positions(lengths, n_rows)));
+        x = g.add(x, g.rows(c.text_pos, positions(lengths, n_rows)));
         return encode(g, c.text, x, b);
     };
     context.run(build, dst, dst_len);

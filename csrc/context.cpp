@@ -3,6 +3,7 @@
 #include "context.hpp"
 
 #include <cinttypes>
+#include <unordered_map>
 
 namespace {
 
@@ -10,11 +11,17 @@ bool is_set(void *flag) {
     return static_cast<std::atomic<int32_t> *>(flag)->load() != 0;
 }
 
+// How long a device should be at a piece of a graph. Handing over the next one takes tenths of a millisecond.
+constexpr std::chrono::milliseconds shortest_piece(10), longest_piece(100);
+// In elements of results: where piece sizes start, an operation or two of a picture, and what they do not pass.
+constexpr int64_t first_piece = int64_t(1) << 18, largest_piece = int64_t(1) << 40;
+
 } // namespace
 
 namespace bge {
 
-scheduler::scheduler(const bge_model &model, int n_threads, ggml_threadpool *threads, std::atomic<int32_t> &cancel) {
+scheduler::scheduler(const bge_model &model, int n_threads, ggml_threadpool *threads, std::atomic<int32_t> &cancel)
+    : flag(cancel), piece_size(first_piece) {
     std::vector<ggml_backend_device *> all;
     std::vector<ggml_backend *> raw;
     for (const device_part &d : model.devices) {
@@ -36,6 +43,7 @@ scheduler::scheduler(const bge_model &model, int n_threads, ggml_threadpool *thr
     }
     // Its table holds leaves beside the operations.
     sched.reset(ggml_backend_sched_new(raw.data(), nullptr, int(raw.size()), 2 * model.max_nodes, false, false));
+    ggml_backend_sched_set_eval_callback(sched.get(), at_operation, this);
 }
 
 size_t scheduler::bytes() const {
@@ -44,6 +52,39 @@ size_t scheduler::bytes() const {
         n += ggml_backend_sched_get_buffer_size(sched.get(), s.get());
     }
     return n;
+}
+
+ggml_status scheduler::compute(ggml_cgraph *nodes) {
+    stopped = false;
+    in_piece = 0;
+    piece_start = std::chrono::steady_clock::now();
+    const ggml_status status = ggml_backend_sched_graph_compute(sched.get(), nodes);
+    return stopped ? GGML_STATUS_ABORTED : status;
+}
+
+bool scheduler::ends_piece(const ggml_tensor *t) {
+    in_piece += t->ne[0] * t->ne[1] * t->ne[2] * t->ne[3];
+    return in_piece >= piece_size || stopped || flag.load() != 0;
+}
+
+bool scheduler::go_on() {
+    const auto now = std::chrono::steady_clock::now();
+    if (now - piece_start < shortest_piece) {
+        piece_size = std::min(2 * piece_size, largest_piece);
+    } else if (now - piece_start > longest_piece) {
+        piece_size = std::max(piece_size / 2, first_piece);
+    }
+    in_piece = 0;
+    piece_start = now;
+    stopped = stopped || flag.load() != 0;
+    return !stopped;
+}
+
+// ggml asks of each operation, before a piece is handed over, whether the piece ends with it, and then, when the device
+// is through, whether to go on. It skips what is left of one device's part only: the parts after that begin.
+bool scheduler::at_operation(ggml_tensor *t, bool ask, void *data) {
+    scheduler &s = *static_cast<scheduler *>(data);
+    return ask ? s.ends_piece(t) : s.go_on();
 }
 
 } // namespace bge
@@ -99,12 +140,43 @@ void bge_context::compute(bge::graph &g, ggml_cgraph *nodes) {
         throw std::bad_alloc();
     }
     prepare(g);
+    bytes = int64_t(ggml_gallocr_get_buffer_size(memory, 0) + headers.size() + work.size() + scratch.size);
+    if (crew != nullptr) {
+        run_kernels(g, nodes);
+    } else {
+        run_ggml(nodes);
+    }
+}
+
+// ggml has given the operations an order and memory; here they are run.
+void bge_context::run_kernels(bge::graph &g, ggml_cgraph *nodes) {
+    std::unordered_map<const ggml_tensor *, bge::kernel_op *> op_of;
+    for (const auto &[tensor, op] : g.ops) {
+        op_of[tensor] = op.get();
+    }
+    const int n = crew->size();
+    for (int i = 0; i < ggml_graph_n_nodes(nodes); i++) {
+        const ggml_tensor *t = ggml_graph_node(nodes, i);
+        const auto at = op_of.find(t);
+        if (at == op_of.end()) {
+            if (t->view_src == nullptr) { // a view is nothing to compute
+                bge::fail(BGE_ERR_INTERNAL, "operation %d of a graph is none of our kernels'", i);
+            }
+            continue;
+        }
+        if (cancel.load() != 0) {
+            check_status(GGML_STATUS_ABORTED);
+        }
+        crew->run(n, [op = at->second, n](int piece) { op->run(piece, n); });
+    }
+}
+
+void bge_context::run_ggml(ggml_cgraph *nodes) {
     ggml_cplan plan = ggml_graph_plan(nodes, n_threads, threads);
     work.resize(plan.work_size);
     plan.work_data = work.data();
     plan.abort_callback = is_set;
     plan.abort_callback_data = &cancel;
-    bytes = int64_t(ggml_gallocr_get_buffer_size(memory, 0) + headers.size() + work.size() + scratch.size);
     check_status(ggml_graph_compute(nodes, &plan));
 }
 
@@ -119,10 +191,7 @@ void bge_context::compute_on_devices(bge::graph &g, ggml_cgraph *nodes) {
     }
     prepare(g); // inputs are the processor's, and copied from there
     bytes = int64_t(d.bytes() + headers.size() + scratch.size);
-    // A device finishes what it was given: ggml could ask between operations whether to go on, by its evaluation
-    // callback, but its Vulkan backend was seen to corrupt memory when a graph reaches it in pieces.
-    const ggml_status status = ggml_backend_sched_graph_compute(d.sched.get(), nodes);
-    check_status(cancel.load() != 0 ? GGML_STATUS_ABORTED : status);
+    check_status(d.compute(nodes));
 }
 
 int64_t bge_context::plan(bge::graph &g, ggml_cgraph *nodes) {
@@ -149,9 +218,14 @@ int32_t bge_context_new(bge_model *model, const bge_context_params *params, bge_
         bge::retain(model);
         context->model = model;
         context->n_threads = params->n_threads;
-        if (params->n_threads > 1) {
+        if (model->kernels != nullptr && !model->on_devices()) {
+            context->crew = std::make_unique<bge::crew>(params->n_threads);
+        } else if (params->n_threads > 1) {
             ggml_threadpool_params pool = ggml_threadpool_params_default(params->n_threads);
             context->threads = ggml_threadpool_new(&pool);
+            if (context->threads == nullptr) {
+                throw std::bad_alloc();
+            }
         }
         if (model->on_devices()) {
             context->devices =
@@ -159,8 +233,7 @@ int32_t bge_context_new(bge_model *model, const bge_context_params *params, bge_
         } else {
             context->memory = ggml_gallocr_new(ggml_backend_cpu_buffer_type());
         }
-        if ((context->memory == nullptr && context->devices == nullptr) ||
-            (params->n_threads > 1 && context->threads == nullptr)) {
+        if (context->memory == nullptr && context->devices == nullptr) {
             throw std::bad_alloc();
         }
         *out = context.release();

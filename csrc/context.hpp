@@ -1,8 +1,11 @@
 // Contexts: the threads, buffers and cancellation with which one caller at a time runs a model's graphs.
 #pragma once
 
+#include "crew.hpp"
 #include "graph.hpp"
 #include "model.hpp"
+
+#include <chrono>
 
 namespace bge {
 
@@ -17,6 +20,9 @@ struct key_value_cache {
 
 // What runs the graphs of a model of which layers lie on devices: ggml's scheduler over a stream of each device, and
 // the processor last.
+//
+// A device gets a graph in pieces: after each it is waited for, and the flag looked at. Waiting leaves it idle for a
+// moment, so that pieces are made as long as a call may take to stop.
 struct scheduler {
     std::vector<stream> streams;
     std::unique_ptr<ggml_backend_sched, decltype(&ggml_backend_sched_free)> sched{nullptr, ggml_backend_sched_free};
@@ -26,6 +32,19 @@ struct scheduler {
 
     ggml_backend *processor() const { return streams.back().get(); }
     size_t bytes() const; // of buffers, over all devices
+
+    // Computes a graph that has memory. GGML_STATUS_ABORTED: the flag was set before the end.
+    ggml_status compute(ggml_cgraph *nodes);
+
+  private:
+    const std::atomic<int32_t> &flag;
+    bool stopped = false;
+    int64_t piece_size, in_piece = 0; // in elements of results: what an operation costs goes with them, roughly
+    std::chrono::steady_clock::time_point piece_start;
+
+    bool ends_piece(const ggml_tensor *t);
+    bool go_on();
+    static bool at_operation(ggml_tensor *t, bool ask, void *data); // ggml's evaluation callback
 };
 
 } // namespace bge
@@ -33,7 +52,8 @@ struct scheduler {
 struct bge_context {
     bge_model *model = nullptr;
     int n_threads = 1;
-    ggml_threadpool *threads = nullptr;      // NULL for one thread
+    std::unique_ptr<bge::crew> crew;         // runs graphs of which all operations are our kernels'
+    ggml_threadpool *threads = nullptr;      // ggml's, for all other graphs; NULL for one thread
     ggml_gallocr *memory = nullptr;          // of the graphs' intermediate tensors; grows to the largest batch
     std::unique_ptr<bge::scheduler> devices; // runs the graphs instead, where layers lie on devices; has their memory
     std::vector<uint8_t> headers;            // of the graphs' tensors
@@ -83,6 +103,8 @@ struct bge_context {
 
     static ggml_cgraph *nodes_of(bge::graph &g, ggml_tensor *out, size_t max_nodes);
     void compute(bge::graph &g, ggml_cgraph *nodes);
+    void run_kernels(bge::graph &g, ggml_cgraph *nodes);
+    void run_ggml(ggml_cgraph *nodes);
     void compute_on_devices(bge::graph &g, ggml_cgraph *nodes);
     void prepare(bge::graph &g); // inputs and kernels, once tensors have memory
     int64_t plan(bge::graph &g, ggml_cgraph *nodes);

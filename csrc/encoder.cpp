@@ -73,15 +73,15 @@ ggml_tensor *encoder::layer(graph &g, const encoder_layer &l, ggml_tensor *x, co
     return feed_forward(g, l, x);
 }
 
-ggml_tensor *encoder::layer_rows(graph &g, const encoder_layer &l, ggml_tensor *x, ggml_tensor *rows,
+ggml_tensor *encoder::layer_rows(graph &g, const encoder_layer &l, ggml_tensor *x, const std::vector<int32_t> &rows,
                                  const sequences &s) const {
     g.compute_where(l.q.w);
     ggml_tensor *h = g.layer_norm(l.ln1, x, p.eps);
-    ggml_tensor *q = g.linear(l.q, ggml_get_rows(g.ctx, h, rows), BGE_ACT_NONE, nullptr);
+    ggml_tensor *q = g.linear(l.q, g.rows(h, rows), BGE_ACT_NONE, nullptr);
     ggml_tensor *kv[2];
     g.linears({&l.k, &l.v}, h, kv);
     h = g.attention(q, kv[0], kv[1], p.n_head, p.n_head, s);
-    x = g.linear(l.out, h, BGE_ACT_NONE, ggml_get_rows(g.ctx, x, rows));
+    x = g.linear(l.out, h, BGE_ACT_NONE, g.rows(x, rows));
     return feed_forward(g, l, x);
 }
 
@@ -107,10 +107,7 @@ ggml_tensor *patch_embedding::build(graph &g, const float *pixels, int64_t n_ima
             bge_patches(&a, 0, 1);
         });
     ggml_tensor *x = g.linear(patch, patches, BGE_ACT_NONE, nullptr);
-    x = ggml_reshape_3d(g.ctx, x, x->ne[0], n_tokens(), n_images);
-    x = ggml_add(g.ctx, x, positions); // [n_embd, n_tokens, n_images]
-    x = ggml_reshape_2d(g.ctx, x, x->ne[0], n_tokens() * n_images);
-    return g.layer_norm(norm, x, eps);
+    return g.layer_norm(norm, g.add(x, positions), eps);
 }
 
 } // namespace bge

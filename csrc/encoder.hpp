@@ -28,7 +28,7 @@ struct encoder {
 
     // One layer, its result for some tokens only; the others serve as keys and values. rows are those tokens' indices
     // in x, and s their sequences. result: [n_embd, n_rows]
-    ggml_tensor *layer_rows(graph &g, const encoder_layer &l, ggml_tensor *x, ggml_tensor *rows,
+    ggml_tensor *layer_rows(graph &g, const encoder_layer &l, ggml_tensor *x, const std::vector<int32_t> &rows,
                             const sequences &s) const;
 
     // Operations that a graph may hold. Generous: ggml stops the process when it is too low.

@@ -26,6 +26,7 @@ struct ggml_backend_sched;
 
 typedef void (*ggml_custom_op_t)(struct ggml_tensor *dst, int ith, int nth, void *userdata);
 typedef void (*ggml_log_callback)(enum ggml_log_level level, const char *text, void *user_data);
+typedef bool (*ggml_backend_sched_eval_callback)(struct ggml_tensor *t, bool ask, void *user_data);
 
 // Contexts and tensors.
 struct ggml_context *ggml_init(struct ggml_init_params params);
@@ -101,6 +102,8 @@ struct ggml_tensor *ggml_custom_4d(struct ggml_context *ctx, enum ggml_type type
 // Graphs.
 struct ggml_cgraph *ggml_new_graph_custom(struct ggml_context *ctx, size_t size, bool grads);
 size_t ggml_graph_overhead_custom(size_t size, bool grads);
+int ggml_graph_n_nodes(struct ggml_cgraph *cgraph);
+struct ggml_tensor *ggml_graph_node(struct ggml_cgraph *cgraph, int i);
 void ggml_build_forward_expand(struct ggml_cgraph *cgraph, struct ggml_tensor *tensor);
 
 // Memory of a graph's intermediate tensors.
@@ -161,6 +164,8 @@ enum ggml_status ggml_backend_sched_graph_compute(struct ggml_backend_sched *sch
 size_t ggml_backend_sched_get_buffer_size(struct ggml_backend_sched *sched, struct ggml_backend *backend);
 void ggml_backend_sched_set_tensor_backend(struct ggml_backend_sched *sched, struct ggml_tensor *node,
                                            struct ggml_backend *backend);
+void ggml_backend_sched_set_eval_callback(struct ggml_backend_sched *sched, ggml_backend_sched_eval_callback callback,
+                                          void *user_data);
 
 #ifdef __cplusplus
 }

@@ -1,6 +1,5 @@
-// The blocks from which graphs are built. The linear layers, norms, rope() and attention() are the only places that
-// choose between ggml's own operations, which devices compute, and a custom operation over our kernels, which the
-// processor does; everything else is written once.
+// The blocks from which graphs are built. They choose between ggml's own operations, which devices compute, and a call
+// of our kernels, which the processor does; everything else is written once.
 #pragma once
 
 #include "model.hpp"
@@ -90,16 +89,18 @@ class graph {
     // Rotates neighbouring pairs of each head by the angles of its token's position. x: [n, n_tokens]
     ggml_tensor *rope(ggml_tensor *x, const rotary &positions);
 
-    // The rows of x that `rows` lists. x: [n, n_rows of x], result: [n, n_rows]
-    ggml_tensor *rows(ggml_tensor *x, const std::vector<int32_t> &rows) {
-        return ggml_get_rows(ctx, x, input_ids(rows));
-    }
+    // The rows of x that `list` names. x: [n, n_rows of x], result: [n, size of list]
+    ggml_tensor *rows(ggml_tensor *x, const std::vector<int32_t> &list);
+
+    // x + y, whose rows are repeated over those of x. x: [n, k * n_rows], y: [n, n_rows]
+    ggml_tensor *add(ggml_tensor *x, ggml_tensor *y);
+
+    // Puts new keys or values behind the n_past that a cache holds. x: [n, n_new], result: all of them [n, n_past +
+    // n_new]
+    ggml_tensor *append(ggml_tensor *cached, ggml_tensor *x, int64_t n_past);
 
     // Bytes of scratch that the neediest operation asks for each thread.
     size_t scratch_bytes() const;
-
-    // Has a tensor computed before whatever is added later, though nothing in the graph reads it.
-    void compute_first(ggml_tensor *t) { early.push_back(t); }
 
     // Softmax attention within each sequence. q: [n_embd, n_q], k and v: [n_embd, n_kv], result: [n_embd, n_q]
     ggml_tensor *attention(ggml_tensor *q, ggml_tensor *k, ggml_tensor *v, int32_t n_head, int32_t n_kv_head,
@@ -115,7 +116,7 @@ class graph {
     ggml_backend_device *device = nullptr; // that computes it; NULL: the processor
     std::vector<std::pair<ggml_tensor *, fill_function>> inputs;
     std::vector<std::pair<ggml_tensor *, std::unique_ptr<kernel_op>>> ops;
-    std::vector<ggml_tensor *> early;
+    std::vector<ggml_tensor *> early; // computed first, though nothing in the graph reads them
 
     ggml_tensor *custom(int64_t ne0, int64_t ne1, std::vector<ggml_tensor *> args, std::unique_ptr<kernel_op> op,
                         ggml_type type = GGML_TYPE_F32);

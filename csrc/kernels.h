@@ -1,4 +1,4 @@
-// CPU kernels: linear layers, norms, attention and image patches in float32 activations.
+// CPU kernels: linear layers, norms, attention, image patches and rows in float32 activations.
 //
 // One table (bge_kernels) per instruction set; the best one that the machine can run is chosen at run time by
 // bge_kernels_select. The files behind it:
@@ -9,6 +9,7 @@
 //   kernels_linear.c     cache blocking, packing and work sharing of the fast linear layer
 //   kernels_attention.c  tiles and work sharing of the fast attention
 //   kernels_patches.c    pixels to rows of patches
+//   kernels_rows.c       rows picked, added and multiplied
 //   kernels_simd_loops.h     the inner loops, written once over the vector type of each of:
 //   kernels_portable.c, kernels_avx2.c, kernels_avxvnni.c, kernels_avx512.c, kernels_neon.c
 //   kernels_codes.h          products of integers, written once likewise, over the panels of kernels_panels.h, which
@@ -153,6 +154,20 @@ typedef struct bge_patches_args {
     int64_t n_images, size, patch, lead;
 } bge_patches_args;
 
+// y = x, x + with or x * with, row by row.
+enum { BGE_ROWS_COPY = 0, BGE_ROWS_ADD, BGE_ROWS_MULTIPLY };
+typedef struct bge_rows_args {
+    const float *x;
+    int64_t x_stride;               // floats from one row to the next
+    const int32_t *rows;            // [m] which row of x is row i; NULL: row i itself
+    const float *with;              // NULL for a copy
+    int64_t with_stride, with_rows; // row i goes with row i % with_rows
+    float *y;                       // [m][n]; overlaps none of the others
+    int64_t y_stride;
+    int64_t m, n;
+    int32_t op; // BGE_ROWS_*
+} bge_rows_args;
+
 // One instruction set. Call through the functions below.
 struct bge_kernels {
     const char *name; // "ref", "portable", "avx2", "avxvnni", "avx512", "neon"
@@ -223,6 +238,7 @@ int64_t bge_attention_scratch(const bge_kernels *k, const bge_attention_args *a)
 void bge_attention(const bge_kernels *k, bge_attention_args *a, void *scratch, int32_t ith, int32_t nth);
 
 void bge_patches(const bge_patches_args *a, int32_t ith, int32_t nth);
+void bge_rows(const bge_rows_args *a, int32_t ith, int32_t nth);
 
 #ifdef __cplusplus
 }

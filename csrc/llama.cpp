@@ -79,13 +79,6 @@ ggml_tensor *embed(graph &g, const llama_model &m, const bge_llama_batch &in, co
     return g.embeddings(m.token_embd, std::move(ids), in.embeddings);
 }
 
-// Puts new keys or values behind the cached ones. Returns all of them: [n_embd_kv, n_past + n]
-ggml_tensor *append(graph &g, ggml_tensor *cached, ggml_tensor *x, int64_t n_past) {
-    const size_t row = cached->nb[1];
-    g.compute_first(ggml_cpy(g.ctx, x, ggml_view_2d(g.ctx, cached, x->ne[0], x->ne[1], row, row * size_t(n_past))));
-    return ggml_view_2d(g.ctx, cached, x->ne[0], n_past + x->ne[1], row, 0);
-}
-
 // x: [n_embd, n_tokens] -> the wanted tokens' states after the final norm [n_embd, n_wanted]
 ggml_tensor *decode(graph &g, const llama_model &m, ggml_tensor *x, const decoder_batch &b, key_value_cache *cache) {
     for (size_t i = 0; i < m.layers.size(); i++) {
@@ -105,8 +98,8 @@ ggml_tensor *decode(graph &g, const llama_model &m, ggml_tensor *x, const decode
         ggml_tensor *k = g.rope(qkv[1], b.positions); // [n_embd_kv, n_tokens]
         ggml_tensor *v = qkv[2];
         if (cache != nullptr) {
-            k = append(g, cache->k[i], k, cache->n_past);
-            v = append(g, cache->v[i], v, cache->n_past);
+            k = g.append(cache->k[i], k, cache->n_past);
+            v = g.append(cache->v[i], v, cache->n_past);
         } else if (!b.kv_rows.empty()) {
             k = g.rows(k, b.kv_rows);
             v = g.rows(v, b.kv_rows);

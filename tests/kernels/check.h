@@ -73,6 +73,7 @@ void test_attention(const tables *t);
 void test_norms(const tables *t);
 void test_patches(const tables *t);
 void test_packing(const tables *t);
+void test_rows(const tables *t);
 void test_choice(const tables *t);
 void test_reference(const tables *t);
 

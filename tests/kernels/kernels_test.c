@@ -55,6 +55,7 @@ int main(int argc, char **argv) {
         {"norms", test_norms},
         {"attention", test_attention},
         {"patches", test_patches},
+        {"rows", test_rows},
     };
     printf("tables:");
     for (int i = 0; i < t.n; i++)

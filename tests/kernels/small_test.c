@@ -135,6 +135,48 @@ static void pack_case(random_state *r, const bge_kernels *k, int32_t type, int32
     give_back(&a, 0, "packing");
 }
 
+void test_rows(const tables *t) {
+    (void)t; // one version serves all
+    static const int64_t ms[] = {1, 2, 7, 30}, ns[] = {1, 5, 16, 33};
+    random_state r = {6};
+    for (int i = 0; i < 200; i++) {
+        arena a = {.n = 0};
+        const int64_t m = PICK(&r, ms), n = PICK(&r, ns), from = 1 + random_below(&r, 9), gap = random_below(&r, 3);
+        const int picks = (int)random_below(&r, 2), with_rows = 1 + (int)random_below(&r, m);
+        bge_rows_args args = {
+            .x_stride = n + gap, .with_stride = n, .with_rows = with_rows, .y_stride = n + gap, .m = m};
+        const int64_t x_rows = picks ? from : m;
+        float *x = take_floats(&a, x_rows * (n + gap)), *with = take_floats(&a, with_rows * n);
+        float *y = take_floats(&a, m * (n + gap));
+        int32_t *rows = take(&a, (size_t)m * sizeof *rows, 4);
+        random_fill(&r, x, x_rows * (n + gap), 1);
+        random_fill(&r, with, with_rows * n, 1);
+        random_fill(&r, y, m * (n + gap), 1);
+        const float *before = take_copy(&a, y, m * (n + gap));
+        for (int64_t j = 0; j < m; j++)
+            rows[j] = (int32_t)random_below(&r, from);
+        args.op = (int32_t)random_below(&r, 3);
+        args.n = n;
+        args.x = x;
+        args.rows = picks ? rows : NULL;
+        args.with = args.op == BGE_ROWS_COPY ? NULL : with;
+        args.y = y;
+        for (int32_t ith = 0; ith < 3; ith++)
+            bge_rows(&args, ith, 3);
+        for (int64_t j = 0; j < m; j++)
+            for (int64_t c = 0; c < n + gap; c++) {
+                const float v = x[(picks ? rows[j] : j) * (n + gap) + c], w = with[j % with_rows * n + (c < n ? c : 0)];
+                const float want = c >= n                         ? before[j * (n + gap) + c]
+                                   : args.op == BGE_ROWS_ADD      ? v + w
+                                   : args.op == BGE_ROWS_MULTIPLY ? v * w
+                                                                  : v;
+                check(y[j * (n + gap) + c] == want, "rows, operation %d: row %d, %d: %g", (int)args.op, (int)j, (int)c,
+                      (double)y[j * (n + gap) + c]);
+            }
+        give_back(&a, 0, "rows");
+    }
+}
+
 void test_packing(const tables *t) {
     static const int64_t ins[] = {1, 2, 7, 8, 31, 33, 255, 256, 257, 300, 588};
     static const int64_t outs[] = {1, 3, 8, 15, 16, 17, 31, 32, 33, 70};
