@@ -155,7 +155,7 @@ int32_t bge_context_new(bge_model *model, const bge_context_params *params, bge_
 void bge_context_free(bge_context *context) BGE_NOEXCEPT;
 
 // Asks the running call of a context to stop (cancel = 1), or takes that back (0). The processor stops within one graph
-// node; a device finishes the batch that it was given, whose results are dropped.
+// node, a device within one or the tenth of a second, whichever is more.
 // While set, calls fail with BGE_ERR_CANCELLED.
 void bge_context_cancel(bge_context *context, int32_t cancel) BGE_NOEXCEPT;
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -140,19 +141,16 @@ func TestDevicesThatAreNotThere(t *testing.T) {
 	}
 }
 
-// TestCancelOnDevice: a device may finish a batch that was cancelled. Whatever becomes of it, the next one is right, and so
-// is one that is larger than all before.
-func TestCancelOnDevice(t *testing.T) {
+// TestGrowOnDevice: batches larger than all before are right, after ones that were cancelled at some moment, too.
+func TestGrowOnDevice(t *testing.T) {
 	const images = 60
 	pixels := testPixels(images)
 	want := make([]float32, images*28)
 	require.NoError(t, newTestContext(t, "", 2).EncodeImage(t.Context(), pixels, images, want))
 	for _, name := range devices(t) {
-		p := testParams("")
-		p.Placement = Placement{Devices: []string{name}, DeviceLayers: 100}
-		c := contextOf(t, p, 2)
+		c := contextOn(t, name)
 		got := make([]float32, len(want))
-		for _, n := range []int{1, 2, 9, images} {
+		for _, n := range []int{1, 2, 8, 9, images} {
 			ctx, cancel := context.WithCancel(t.Context())
 			go cancel()
 			if err := c.EncodeImage(ctx, pixels[:n*3*24*24], n, got[:n*28]); err != nil {
@@ -163,4 +161,37 @@ func TestCancelOnDevice(t *testing.T) {
 			requireAlike(t, want[:n*28], got[:n*28], 28)
 		}
 	}
+}
+
+// TestCancelOnDevice: a device stops amid a batch that takes long.
+func TestCancelOnDevice(t *testing.T) {
+	const (
+		long = 500 * time.Millisecond // beside what a device does between two looks at whether to go on
+		most = 1 << 14                // images, of 7 KB
+	)
+	for _, name := range devices(t) {
+		t.Run(name, func(t *testing.T) {
+			c := contextOn(t, name)
+			images := 64
+			for ; ; images *= 2 {
+				if images > most {
+					t.Skipf("%s embeds %d images in less than %s, too little to be stopped within", name, most, long)
+				}
+				start := time.Now()
+				require.NoError(t, c.EncodeImage(t.Context(), testPixels(images), images, make([]float32, images*28)))
+				if time.Since(start) > long {
+					break
+				}
+			}
+			requireCancellable(t, c, images)
+		})
+	}
+}
+
+// contextOn returns a context of testParams with all layers on a device.
+func contextOn(t *testing.T, device string) *Context {
+	t.Helper()
+	p := testParams("")
+	p.Placement = Placement{Devices: []string{device}, DeviceLayers: 100}
+	return contextOf(t, p, 2)
 }

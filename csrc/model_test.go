@@ -248,8 +248,11 @@ func TestEncodeChecksItsInput(t *testing.T) {
 	require.ErrorIs(t, c.EncodeImage(t.Context(), nil, 0, nil), ErrArgument)
 }
 
-func TestCancelAndClose(t *testing.T) {
-	c := newTestContext(t, "", 2)
+func TestCancelAndClose(t *testing.T) { requireCancellable(t, newTestContext(t, "", 2), 600) }
+
+// requireCancellable cancels calls of a context of testParams, one that embeds so many images among them, and closes it.
+func requireCancellable(t *testing.T, c *Context, images int) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	out := make([]float32, 28)
@@ -258,7 +261,6 @@ func TestCancelAndClose(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 
 	// A deadline inside a long call stops it, and the context serves the next one.
-	const images = 600
 	big := make([]float32, images*28)
 	pixels := testPixels(images)
 	require.NoError(t, c.EncodeImage(t.Context(), pixels[:3*24*24], 1, out)) // repacks outside the measured calls
