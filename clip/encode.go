@@ -80,6 +80,23 @@ func (m *Model) EncodeTokens(ctx context.Context, rows [][]int32, dst []float32)
 	if len(rows) == 0 {
 		return nil
 	}
+	if err := m.encodeRows(ctx, rows, dst); err != nil {
+		return err
+	}
+	for i := 0; len(rows) > 1 && i < len(rows); i++ {
+		// Where ggml attends, which it does to rows of different lengths as to one, what is not finite in a row reaches
+		// the others: each is asked by itself.
+		if row := dst[i*m.Dim() : (i+1)*m.Dim()]; !modelfile.Finite(row) {
+			if err := m.encodeRows(ctx, rows[i:i+1], row); err != nil {
+				return err
+			}
+		}
+	}
+	return m.checkRows(dst)
+}
+
+// encodeRows writes the features of rows to dst, finite or not.
+func (m *Model) encodeRows(ctx context.Context, rows [][]int32, dst []float32) error {
 	ids := make([]int32, 0, len(rows)*m.params.context)
 	lengths, pool := make([]int32, len(rows)), make([]int32, len(rows))
 	for i, row := range rows {
@@ -92,10 +109,7 @@ func (m *Model) EncodeTokens(ctx context.Context, rows [][]int32, dst []float32)
 	}
 	err := m.runner.Use(ctx, onlyPart, func(c *csrc.Context) error { return c.EncodeText(ctx, ids, lengths, pool, dst) })
 	runtime.KeepAlive(m)
-	if err != nil {
-		return err
-	}
-	return m.checkRows(dst)
+	return err
 }
 
 // pool checks a row and returns the position whose state is the text's: that of the end-of-text token.

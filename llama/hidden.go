@@ -58,23 +58,37 @@ func (m *Model) HiddenStates(ctx context.Context, inputs []Input) ([][]float32, 
 	if len(rows) == 0 {
 		return out, errors.Join(errs...)
 	}
-	batch := join(rows)
-	states := make([]float32, len(batch.Wanted)*m.params.width)
-	err := m.compute(ctx, decoderPart, func(c *csrc.Context) error { return c.EncodeTokens(ctx, batch, m.params.width, states) })
+	states, err := m.statesOf(ctx, rows)
 	if err != nil {
 		return nil, err
 	}
 	for _, r := range rows {
 		n := len(r.at) * m.params.width
-		if modelfile.Finite(states[:n]) {
-			out[r.index] = r.pick(states[:n:n], m.params.width)
+		own := states[:n:n]
+		states = states[n:]
+		if len(rows) > 1 && !modelfile.Finite(own) {
+			// Where ggml attends, which it does to rows of different lengths as to one, what is not finite in a row
+			// reaches the others: each is asked by itself.
+			if own, err = m.statesOf(ctx, []row{r}); err != nil {
+				return nil, err
+			}
+		}
+		if modelfile.Finite(own) {
+			out[r.index] = r.pick(own, m.params.width)
 		} else {
 			errs = append(errs, &RowError{Row: r.index, Err: ErrNonFinite})
 		}
-		states = states[n:]
 	}
 	slices.SortStableFunc(errs, func(a, b error) int { return rowOf(a) - rowOf(b) })
 	return out, errors.Join(errs...)
+}
+
+// statesOf computes the wanted states of rows, one after another, finite or not.
+func (m *Model) statesOf(ctx context.Context, rows []row) ([]float32, error) {
+	batch := join(rows)
+	states := make([]float32, len(batch.Wanted)*m.params.width)
+	err := m.compute(ctx, decoderPart, func(c *csrc.Context) error { return c.EncodeTokens(ctx, batch, m.params.width, states) })
+	return states, err
 }
 
 func rowOf(err error) int {
