@@ -34,7 +34,7 @@ demo: build ## search drawn pictures with small trained models; MODEL=file.gguf 
 	@GO='$(GO)' tools/demo.sh $(if $(MODEL),'$(MODEL)')
 
 .PHONY: test
-test: check build $(if $(filter ./...,$(PKG)),cmake) ## run every check and every test, with the race detector
+test: check build $(if $(filter ./...,$(PKG)),cmake vulkan) ## run every check and every test, with the race detector
 	$(GO) test $(RACE) -timeout $(TEST_TIMEOUT) $(PKG)
 
 .PHONY: test-quick
@@ -46,7 +46,7 @@ cmake: ## build the static library by CMake; test it, and what uses libjpeg-turb
 	@GO='$(GO)' RACE='$(RACE)' tools/cmake.sh
 
 .PHONY: vulkan
-vulkan: ## build the static library with Vulkan; test it on a GPU or on Mesa's software device
+vulkan: ## the same with Vulkan, on a GPU or on Mesa's software device: tests and goldens
 	@GO='$(GO)' tools/cmake.sh vulkan
 
 .PHONY: arm64
