@@ -139,13 +139,20 @@ func goShare(profile []byte) (float64, error) {
 		if len(words) < 6 || !strings.HasSuffix(words[1], "%") {
 			continue
 		}
-		ms, err := strconv.ParseFloat(strings.TrimSuffix(words[0], "ms"), 64)
+		flat, err := strconv.ParseFloat(strings.TrimSuffix(words[0], "ms"), 64)
 		if err != nil {
 			continue // the heading
 		}
-		all += ms
-		if words[5] == "runtime.cgocall" || words[5] == "runtime._ExternalCode" {
-			c += ms
+		all += flat
+		switch words[5] {
+		case "runtime.cgocall":
+			c += flat
+		case "runtime._ExternalCode": // stands above C's own functions
+			cum, err := strconv.ParseFloat(strings.TrimSuffix(words[3], "ms"), 64)
+			if err != nil {
+				return 0, fmt.Errorf("go tool pprof: %q: %w", line, err)
+			}
+			c += cum
 		}
 	}
 	if all == 0 {
