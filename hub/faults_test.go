@@ -275,6 +275,7 @@ func TestCancelled(t *testing.T) {
 	h := fakehub.Start(t)
 	files := checkpoint()
 	h.Commit(repo, "main", files)
+	h.Inject(weights, 1, fakehub.Stall(1000)) // or all might have come before it is told to stop
 	c := client(t, h)
 	ctx, cancel := context.WithCancel(t.Context())
 	_, err := c.Pull(ctx, repo, "main", &hub.PullOptions{Progress: func(p hub.Progress) {
