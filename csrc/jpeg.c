@@ -54,14 +54,19 @@ static int64_t row_bytes(const bge_jpeg_plane *p) {
     return (int64_t)p->width * p->h;
 }
 
-// Scratch: a row of each plane, and the sums of one.
+static int64_t widest(const bge_jpeg_join_args *a) {
+    int64_t most = 0;
+    for (int32_t i = 0; i < a->n_planes; i++)
+        most = a->plane[i].width > most ? a->plane[i].width : most;
+    return most;
+}
+
+// Scratch: the sums of a row, and a row of each plane.
 int64_t bge_jpeg_scratch(const bge_jpeg_join_args *a) {
-    int64_t rows = 0, widest = 0;
-    for (int32_t i = 0; i < a->n_planes; i++) {
-        rows += row_bytes(&a->plane[i]);
-        widest = a->plane[i].width > widest ? a->plane[i].width : widest;
-    }
-    return rows + widest * (int64_t)sizeof(uint16_t);
+    int64_t bytes = widest(a) * (int64_t)sizeof(uint16_t);
+    for (int32_t i = 0; i < a->n_planes; i++)
+        bytes += row_bytes(&a->plane[i]);
+    return bytes;
 }
 
 static const uint8_t *plane_row(const bge_jpeg_plane *p, int32_t y) {
@@ -105,12 +110,10 @@ static void interleave(uint8_t *out, const uint8_t *const row[BGE_JPEG_PLANES], 
 
 void bge_jpeg_join(const bge_jpeg *j, const bge_jpeg_join_args *a, void *scratch) {
     uint16_t *sums = scratch;
-    int64_t widest = 0;
-    for (int32_t i = 0; i < a->n_planes; i++)
-        widest = a->plane[i].width > widest ? a->plane[i].width : widest;
+    uint8_t *rows = (uint8_t *)(sums + widest(a));
     for (int32_t y = 0; y < a->height; y++) {
         const uint8_t *row[BGE_JPEG_PLANES] = {NULL};
-        uint8_t *buf = (uint8_t *)(sums + widest);
+        uint8_t *buf = rows;
         for (int32_t i = 0; i < a->n_planes; i++) {
             row[i] = full_row(j, &a->plane[i], y, buf, sums);
             buf += row_bytes(&a->plane[i]);

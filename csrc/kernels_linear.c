@@ -210,8 +210,8 @@ static void encode_slice(const bge_simd *simd, int32_t as, const float *x, int64
 static void stream(const plan *p, const segment *s, const buffers *b) {
     const bge_gemms *gemms = p->simd->gemm[s->kind];
     const int64_t width = p->simd->panel, n_in = p->a->n_in;
-    const int64_t bytes = bge_round_up(n_in, s->part->type == BGE_TYPE_BF16 ? 2 : 1) * width;
-    bge_tile t = {.n = n_in, .a_col = 1, .b_step = width, .b_panel = bytes * bge_type_size(s->part->type)};
+    bge_tile t = {.n = n_in, .a_col = 1, .b_step = width};
+    t.b_panel = bge_panel_bytes(p->k, s->part->type, n_in);
     t.a = p->a->x + s->row * p->a->x_stride;
     t.a_row = p->a->x_stride;
     if (s->kind == BGE_B_DOT) {

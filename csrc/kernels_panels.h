@@ -5,8 +5,7 @@
 // the products ask for it, so that getting a slice ready takes shifts and masks of whole vectors. A block of all rows
 // of a panel follows the other:
 //
-//   low     u32[values / 8][panel]   of codes below 64: bytes of the low 4 bits of 4 terms, the next 4 terms' above
-//   them
+//   low     u32[values / 8][panel]   of codes below 64: bytes of the low 4 bits of 4 terms, those of the next 4 above
 //           u32[values / 4][panel]   of codes of 8 bits: bytes of 4 terms
 //   high    u32[values / 32][panel]  of 5 bits: bit j of byte i is the fifth of term 4 j + i
 //           u32[values / 16][panel]  of 6 bits: bits 2 j and 2 j + 1 of byte i are the highest of term 4 j + i
@@ -26,25 +25,28 @@ typedef uint32_t __attribute__((may_alias)) word; // four bytes of anything
 // What is known of a type before a loop over its blocks runs.
 typedef struct panel_shape {
     int values, low, high; // of a block; bits
-    int wide;              // 1: products read 16 bits
-    uint32_t zero;         // the code of a weight of zero, where that is taken away: both halves of 32 bits
+    int zero;              // the code of a weight of zero; 0: blocks have minima
+    int wide;              // 1: products read 16 bits, zero taken away
 } panel_shape;
 
 INLINE panel_shape shape_of(int32_t type) {
     const int wide = WIDE_CODES && (type == BGE_TYPE_Q8_0 || type == BGE_TYPE_Q6_K);
     switch (type) {
+    case BGE_TYPE_Q4_0:
+        return (panel_shape){BLOCK, 4, 0, 8, 0};
     case BGE_TYPE_Q5_0:
+        return (panel_shape){BLOCK, 4, 1, 16, 0};
     case BGE_TYPE_Q5_1:
         return (panel_shape){BLOCK, 4, 1, 0, 0};
     case BGE_TYPE_Q8_0:
-        return (panel_shape){BLOCK, 8, 0, wide, 0x00800080};
+        return (panel_shape){BLOCK, 8, 0, 128, wide};
     case BGE_TYPE_Q4_K:
         return (panel_shape){SUPER, 4, 0, 0, 0};
     case BGE_TYPE_Q5_K:
         return (panel_shape){SUPER, 4, 1, 0, 0};
     case BGE_TYPE_Q6_K:
-        return (panel_shape){SUPER, 4, 2, wide, 0x00200020};
-    default:
+        return (panel_shape){SUPER, 4, 2, 32, wide};
+    default: // q4_1
         return (panel_shape){BLOCK, 4, 0, 0, 0};
     }
 }
@@ -73,9 +75,9 @@ INLINE char *pack_codes(const word *restrict t, const panel_shape s, char *to) {
 }
 
 // The scales of a block of all rows; returns what follows them.
-INLINE char *pack_scales(const block_scales *of, int32_t type, char *to) {
-    const int mins = type != BGE_TYPE_Q4_0 && type != BGE_TYPE_Q5_0 && type != BGE_TYPE_Q8_0 && type != BGE_TYPE_Q6_K;
-    const int k = type == BGE_TYPE_Q4_K || type == BGE_TYPE_Q5_K, scales = k ? 8 : type == BGE_TYPE_Q6_K ? 16 : 0;
+INLINE char *pack_scales(const block_scales *of, int32_t type, const panel_shape s, char *to) {
+    const int mins = s.zero == 0, k = type == BGE_TYPE_Q4_K || type == BGE_TYPE_Q5_K;
+    const int scales = k ? 8 : type == BGE_TYPE_Q6_K ? 16 : 0;
     uint16_t *half = (uint16_t *)(void *)to;
     for (int i = 0; i < PANEL; i++) {
         half[i] = of[i].d;
@@ -104,7 +106,7 @@ static SIMD void pack_panel(int32_t type, const char *src, int64_t row_bytes, in
         for (int64_t r = 0; r < rows; r++)
             unpack_block(type, src + r * row_bytes + block * bytes, q + r * s.values, &scales[r]);
         bge_transpose_floats((const float *)(const void *)q, rows, s.values / 4, t, PANEL);
-        to = pack_scales(scales, type, pack_codes((const word *)t, s, to));
+        to = pack_scales(scales, type, s, pack_codes((const word *)t, s, to));
     }
 }
 
@@ -131,7 +133,8 @@ INLINE words codes_at(const words *low, const words *high, const panel_shape s, 
 // A block's codes of one panel, as the product's steps of 32 bits a lane; returns what follows them.
 INLINE const char *expand_codes(const char *from, const panel_shape s, char *to) {
     const char *end_of_low = from + s.values * s.low / 8 * PANEL;
-    const uint32_t halves = 0x00ff00ffu, top = 0x80008000u; // top: so that no half borrows from the other
+    const uint32_t halves = 0x00ff00ffu, zeros = (uint32_t)s.zero * 0x00010001u;
+    const uint32_t top = 0x80008000u; // so that no half borrows from the other
     for (int block = 0; block < s.values / BLOCK; block++) {
         const words *low = (const words *)(const void *)(from + block * s.low * 4 * PANEL);
         const words *high = (const words *)(const void *)(end_of_low + block * s.high * 4 * PANEL);
@@ -142,8 +145,8 @@ INLINE const char *expand_codes(const char *from, const panel_shape s, char *to)
             for (int v = 0; v < NV; v++) {
                 const words x = codes_at(low, high, s, step, v);
                 if (s.wide) {
-                    out[2 * step * NV + v] = (((x & halves) | top) - s.zero) ^ top;
-                    out[(2 * step + 1) * NV + v] = (((x >> 8 & halves) | top) - s.zero) ^ top;
+                    out[2 * step * NV + v] = (((x & halves) | top) - zeros) ^ top;
+                    out[(2 * step + 1) * NV + v] = (((x >> 8 & halves) | top) - zeros) ^ top;
                 } else {
                     out[step * NV + v] = x;
                 }
@@ -162,14 +165,14 @@ INLINE vf scales_at(const char *from, const int j, const int is_signed, int v) {
     return (vf) __builtin_convertvector(one, reals);
 }
 
-// The one scale and minimum of a block of 32; `per` is the minimum as so many scales where the block has none.
-INLINE const char *expand_scale(const char *from, const float per, float *d, float *m) {
+// The one scale and minimum of a block of 32.
+INLINE const char *expand_scale(const char *from, const panel_shape s, float *d, float *m) {
     for (int v = 0; v < NV; v++) {
         const vf scale = halves_at(from, v);
         v_store(d + v * VL, scale);
-        v_store(m + v * VL, per == 0 ? halves_at(from + 2 * PANEL, v) : v_mul(scale, v_set1(per)));
+        v_store(m + v * VL, s.zero ? v_mul(scale, v_set1((float)-s.zero)) : halves_at(from + 2 * PANEL, v));
     }
-    return from + (per == 0 ? 4 : 2) * PANEL;
+    return from + (s.zero ? 2 : 4) * PANEL;
 }
 
 // The 8 scales and minima of a block of q4_k and q5_k.
@@ -186,14 +189,14 @@ INLINE const char *expand_k_scales(const char *from, float *d, float *m) {
 }
 
 // The 16 scales of a block of q6_k.
-INLINE const char *expand_q6_scales(const char *from, float *d, float *m) {
+INLINE const char *expand_q6_scales(const char *from, const panel_shape s, float *d, float *m) {
     for (int v = 0; v < NV; v++) {
         const vf scale = halves_at(from, v);
 #pragma GCC unroll 16
         for (int j = 0; j < 16; j++) {
             const vf of_16 = v_mul(scale, scales_at(from + 2 * PANEL, j, 1, v));
             v_store(d + j * PANEL + v * VL, of_16);
-            v_store(m + j * PANEL + v * VL, v_mul(of_16, v_set1(-32)));
+            v_store(m + j * PANEL + v * VL, v_mul(of_16, v_set1((float)-s.zero)));
         }
     }
     return from + 18 * PANEL;
@@ -208,14 +211,9 @@ INLINE void expand_blocks(const int32_t type, const char *from, int64_t n, char 
         if (type == BGE_TYPE_Q4_K || type == BGE_TYPE_Q5_K)
             from = expand_k_scales(from, d, m);
         else if (type == BGE_TYPE_Q6_K)
-            from = expand_q6_scales(from, d, m);
+            from = expand_q6_scales(from, s, d, m);
         else
-            from = expand_scale(from,
-                                type == BGE_TYPE_Q4_0   ? -8
-                                : type == BGE_TYPE_Q5_0 ? -16
-                                : type == BGE_TYPE_Q8_0 ? -128
-                                                        : 0,
-                                d, m);
+            from = expand_scale(from, s, d, m);
         d += scales * PANEL;
         m += scales * PANEL;
     }
