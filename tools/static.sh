@@ -23,6 +23,8 @@ if ! cmake --list-presets | grep -q "\"$preset\""; then
     echo "static: there is no preset $preset: cmake --list-presets shows them" >&2
     exit 1
 fi
+# CMake builds ggml from the module's folder, which a fresh clone does not have yet.
+"${GO:-go}" mod download github.com/ollama/ollama
 # Both say much where all goes well, and a program's own output is on standard output. (macOS's bash wants the + form.)
 read -ra cmake_args <<<"${CMAKE_ARGS:-}"
 cmake --preset "$preset" ${cmake_args[@]+"${cmake_args[@]}"} >&2
