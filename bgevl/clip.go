@@ -69,6 +69,19 @@ func (e *clipEngine) prepare(ctx context.Context, in *Input) (*prepared, error) 
 	return p, nil
 }
 
+func (e *clipEngine) tokens(in *Input) ([]int32, error) {
+	if in.Text == nil {
+		return nil, nil
+	}
+	ids, err := e.model.TokenizeWhole(*in.Text)
+	if err != nil {
+		return nil, &operandError{"text", err}
+	}
+	return ids, nil
+}
+
+func (e *clipEngine) token(id int32) (string, bool) { return e.model.Token(id) }
+
 // textError turns package clip's errors about a text into this package's.
 func textError(err error) error {
 	if long, ok := errors.AsType[*clip.TooLongError](err); ok {

@@ -27,6 +27,12 @@ type engine interface {
 	// operand. The input was checked.
 	prepare(ctx context.Context, in *Input) (*prepared, error)
 
+	// tokens returns what prepare makes of an input's text, before any cut. Its errors are those of prepare.
+	tokens(in *Input) ([]int32, error)
+
+	// token returns what a token's id stands for, and whether it is special.
+	token(id int32) (text string, special bool)
+
 	// compute sets raw or err of each of the batch. An error of its own means that none can be trusted.
 	compute(ctx context.Context, batch []*prepared) error
 

@@ -96,16 +96,13 @@ func (e *mllmEngine) weight(in *Input) int64 {
 
 func (e *mllmEngine) prepare(ctx context.Context, in *Input) (*prepared, error) {
 	p := &prepared{}
-	if in.Role == RoleCandidate && in.Instruction != nil {
-		return nil, &operandError{"instruction", errors.New("a candidate has none with these models: leave it out, or make the input a query")}
-	}
 	if in.Role == RoleQuery && in.Instruction == nil {
 		p.warning = WarnNoInstruction
 	}
 	if in.Instruction != nil {
 		p.prefix = *in.Instruction
 	}
-	ids, err := e.tokenize(in)
+	ids, err := e.tokens(in)
 	if err != nil {
 		return nil, err
 	}
@@ -116,6 +113,15 @@ func (e *mllmEngine) prepare(ctx context.Context, in *Input) (*prepared, error) 
 	}
 	return p, e.fit(p, in, ids)
 }
+
+func (e *mllmEngine) tokens(in *Input) ([]int32, error) {
+	if in.Role == RoleCandidate && in.Instruction != nil {
+		return nil, &operandError{"instruction", errors.New("a candidate has none with these models: leave it out, or make the input a query")}
+	}
+	return e.tokenize(in)
+}
+
+func (e *mllmEngine) token(id int32) (string, bool) { return e.model.Token(id) }
 
 // tokenize returns the tokens of an input's prompt, which hold the picture's token once if there is a picture.
 func (e *mllmEngine) tokenize(in *Input) ([]int32, error) {

@@ -27,6 +27,9 @@ func (*fakeEngine) weights(batch int) (int64, int64)                   { return 
 func (*fakeEngine) close() error                                       { return nil }
 func (e *fakeEngine) fingerprint(context.Context) (Fingerprint, error) { return Fingerprint{}, nil }
 
+func (*fakeEngine) tokens(in *Input) ([]int32, error) { return []int32(*in.Text), nil }
+func (*fakeEngine) token(id int32) (string, bool)     { return string(id), false }
+
 func (e *fakeEngine) weight(in *Input) int64 {
 	if e.heavy > 0 && *in.Text == "heavy" {
 		return e.heavy

@@ -11,6 +11,7 @@ import (
 	"github.com/bgevl/bgevl/csrc"
 	"github.com/bgevl/bgevl/internal/modelfile"
 	"github.com/bgevl/bgevl/internal/pixels"
+	"github.com/bgevl/bgevl/internal/tokenizer"
 )
 
 // Tokenize turns a text into token ids, with the start and end tokens that the model's tokenizer adds.
@@ -19,10 +20,10 @@ import (
 // the last of which is the end-of-text token. length is the number of tokens before a cut: more than len(ids) says that
 // there was one, and it is set too where the text is too long.
 func (m *Model) Tokenize(text string, truncate bool) (ids []int32, length int, err error) {
-	if !utf8.ValidString(text) {
-		return nil, 0, errors.New("text is not valid UTF-8")
+	ids, err = m.TokenizeWhole(text)
+	if err != nil {
+		return nil, 0, err
 	}
-	ids = m.tokenizer.Encode(text)
 	length = len(ids)
 	if length <= m.params.context {
 		return ids, length, nil
@@ -35,6 +36,18 @@ func (m *Model) Tokenize(text string, truncate bool) (ids []int32, length int, e
 	ids[len(ids)-1] = end
 	return ids, length, nil
 }
+
+// TokenizeWhole is Tokenize without a limit: the ids may be more than the model takes.
+func (m *Model) TokenizeWhole(text string) ([]int32, error) {
+	if !utf8.ValidString(text) {
+		return nil, errors.New("text is not valid UTF-8")
+	}
+	return m.tokenizer.Encode(text), nil
+}
+
+// Token returns what a token id stands for, "cat" or "<|endoftext|>", and whether it is special. The text is empty where
+// no token has the id.
+func (m *Model) Token(id int32) (text string, special bool) { return tokenizer.Spell(m.tokenizer, id) }
 
 // Preprocess turns a decoded picture into the pixels that EncodeImage takes: PixelCount floats in dst.
 //

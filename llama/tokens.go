@@ -52,6 +52,10 @@ func (m *Model) Tokenize(text string) ([]int32, error) {
 // Detokenize turns token ids into text, special tokens spelled out. Ids that no token has are left out.
 func (m *Model) Detokenize(ids []int32) string { return m.decoder.Decode(ids, false) }
 
+// Token returns what a token id stands for, "cat" or "</s>", and whether it is special. The text is empty where no token
+// has the id.
+func (m *Model) Token(id int32) (text string, special bool) { return tokenizer.Spell(m.tokenizer, id) }
+
 // ImageToken returns the token that stands for a picture among an input's tokens, and whether the vocabulary has one.
 func (m *Model) ImageToken() (int32, bool) {
 	return m.params.imageToken, m.params.imageToken != noToken

@@ -97,6 +97,23 @@ func (t *bpe) Decode(ids []int32, skipSpecial bool) string {
 	return strings.Join(tokens, "")
 }
 
+// Spell returns what a token stands for by itself, and whether it is special. The spelling of the vocabulary, such as
+// "▁", stands in where a decoder leaves nothing of a token or cannot make text of it, as of a byte of a character. The
+// text is empty where no token has the id.
+func Spell(t Tokenizer, id int32) (text string, special bool) {
+	spelling, ok := t.Token(id)
+	d, decodes := t.(Decoder)
+	if !ok || !decodes {
+		return spelling, false
+	}
+	text = d.Decode([]int32{id}, false)
+	special = text != "" && d.Decode([]int32{id}, true) == ""
+	if text == "" || strings.ContainsRune(text, utf8.RuneError) {
+		text = spelling
+	}
+	return text, special
+}
+
 func eachToken(f func(i int, s string) string) decodeStep {
 	return func(tokens []string) []string {
 		for i, s := range tokens {
