@@ -13,7 +13,27 @@ import (
 func writeJSON(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(body)
+	_ = json.NewEncoder(w).Encode(body) // a client that hangs up gets none
+}
+
+// vectorFormats are how encodeVector can write a vector, by the names that clients use.
+func vectorFormats() []string { return []string{"float", "base64", "int8", "binary", "ubinary"} }
+
+// encodeVector returns what a vector is in JSON: an array of numbers, or a string of base64. It is nil for an unknown format.
+func encodeVector(format string, v []float32) any {
+	switch format {
+	case "float":
+		return v
+	case "base64":
+		return base64Floats(v)
+	case "int8":
+		return int8s(v)
+	case "binary":
+		return signedBinary(v)
+	case "ubinary":
+		return ubinary(v)
+	}
+	return nil
 }
 
 // shorten returns the first dim floats of a vector, at unit length again. Zero means all of them. It fails where the

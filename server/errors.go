@@ -2,9 +2,12 @@ package server
 
 import (
 	"errors"
+	"math"
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/bgevl/bgevl/bgevl"
 )
 
 // apiError is why a request was not answered, as the client may know it.
@@ -46,19 +49,43 @@ func invalid(param, message string) *apiError {
 	return &apiError{status: http.StatusBadRequest, code: codeInvalid, param: param, message: message}
 }
 
-// dialect returns the body of an error response, which is written as JSON, and the status, for dialects that have their
-// own.
+// dialect returns the status and the body, written as JSON, of an error response.
 type dialect func(e *apiError) (status int, body any)
 
-// fail writes an error. It is the one place where that happens.
+// statusGone stands in logs and metrics for a request whose client hung up; nobody gets it.
+const statusGone = 499
+
+// fail writes an error. It is the one place where that happens, and where the server's own failures are logged.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, d dialect, err error) {
-	e, ok := errors.AsType[*apiError](err)
-	if !ok {
-		e = &apiError{status: http.StatusInternalServerError, code: codeInternal, message: "internal error: the server's log says more"}
+	if r.Context().Err() != nil && !errors.Is(err, bgevl.ErrClosed) {
+		if out, ok := w.(*response); ok {
+			out.status = statusGone
+		}
+		return
+	}
+	e := seen(err)
+	s.meter.failed(e.code)
+	if e.status >= http.StatusInternalServerError && e.code != codeStopping {
+		s.log.ErrorContext(r.Context(), "request failed", "method", r.Method, "code", string(e.code), "error", err)
 	}
 	if e.retryAfter > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(int(e.retryAfter.Seconds())))
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(e.retryAfter.Seconds()))))
 	}
 	status, body := d(e)
 	writeJSON(w, status, body)
+}
+
+// seen is what a client may know of an error.
+func seen(err error) *apiError {
+	if e, ok := errors.AsType[*apiError](err); ok {
+		return e
+	}
+	if failure, ok := errors.AsType[*modelFailure](err); ok {
+		return &apiError{status: http.StatusInternalServerError, code: codeModel, param: failure.param,
+			message: "the model failed on this input: the server's log says more"}
+	}
+	if errors.Is(err, bgevl.ErrClosed) {
+		return stopping()
+	}
+	return &apiError{status: http.StatusInternalServerError, code: codeInternal, message: "internal error: the server's log says more"}
 }

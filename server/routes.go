@@ -1,8 +1,11 @@
 package server
 
 import (
+	"fmt"
 	"net/http"
+	"runtime/debug"
 	"slices"
+	"time"
 )
 
 // route is one line of the table of all that the server answers.
@@ -20,15 +23,33 @@ type route struct {
 // routes returns the table. A dialect adds its own routes, in its own file, and a line here.
 func (s *Server) routes() []route {
 	return slices.Concat(
+		s.healthRoutes(),
 		s.openAIRoutes(),
 	)
 }
 
-// handler wraps a route's handler with what all have in common.
+// handler wraps a route's handler: an error is written in its dialect, and so is a panic, which the log gets in full.
 func (s *Server) handler(rt route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			p := recover()
+			if p == nil {
+				return
+			}
+			if out, ok := w.(*response); p == http.ErrAbortHandler || ok && out.status != 0 {
+				panic(p) // too late for an answer: net/http ends the connection
+			}
+			s.fail(w, r, rt.dialect, fmt.Errorf("server: %s: panic: %v\n%s", rt.pattern, p, debug.Stack()))
+		}()
 		if err := rt.handle(w, r); err != nil {
 			s.fail(w, r, rt.dialect, err)
 		}
 	})
+}
+
+// done counts and logs a request that is over.
+func (s *Server) done(w *response, r *http.Request, rt route, c *call) {
+	took := time.Since(c.started)
+	s.meter.answered(rt.pattern, w.status, took)
+	s.log.DebugContext(r.Context(), "request", "route", rt.pattern, "status", w.status, "client", c.client, "seconds", took.Seconds())
 }

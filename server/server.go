@@ -2,8 +2,13 @@ package server
 
 import (
 	"context"
+	"crypto/sha256"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/bgevl/bgevl/bgevl"
 )
@@ -51,9 +56,9 @@ type Options struct {
 	// any with a public address. None: pictures come in bodies only, and URLs are refused.
 	ImageURLs []string
 
-	// AllowedHosts are names, without a port, that clients may call this server by, besides loopback names and literal
-	// addresses. It matters without APIKeys, where it keeps web pages from reaching the server by DNS rebinding, and
-	// for the Origin of browsers behind a proxy that changes Host.
+	// AllowedHosts are names, without a port, that clients may call this server by on loopback addresses, besides those of
+	// loopback itself: a web page whose name is bound to 127.0.0.1 gets nothing. They are also those whose pages may send
+	// requests, where a proxy changes the header Host.
 	AllowedHosts []string
 
 	// Logger gets a line for each failure of the server's own and at debug level for each request. Nil: none.
@@ -65,8 +70,32 @@ type Server struct {
 	model Model
 	opt   Options
 	log   *slog.Logger
+	keys  [][sha256.Size]byte
+	times times
+
 	mux   *http.ServeMux
+	table map[string]route // by pattern
+
+	queue   *queue
+	held    *budget
+	fetcher *fetcher
+	health  *health
+	meter   *meter
 }
+
+// times bound what waits for a client, or for the server's own end. Tests have shorter ones.
+type times struct {
+	header time.Duration // a request's header, from its first byte or the connection's beginning
+	body   time.Duration // a body, beside what its size earns it: see minRate
+	write  time.Duration // taking the answer
+	idle   time.Duration // a connection between requests
+	drain  time.Duration // at the end, until what waits is refused
+	halt   time.Duration // at the end, until what is being computed is given up
+	end    time.Duration // at the end, until connections are cut
+}
+
+var defaultTimes = times{header: 5 * time.Second, body: 9 * time.Second, write: 30 * time.Second, idle: 30 * time.Second,
+	drain: 20 * time.Second, halt: 24 * time.Second, end: 27 * time.Second}
 
 // Defaults of Options.
 const (
@@ -77,22 +106,39 @@ const (
 	defaultMaxBatch  = 8
 )
 
-// New returns a server for a model. A nil o means the zero Options.
+// New returns a server for a model. A nil o means the zero Options. An error names the option that cannot be used.
 func New(m Model, o *Options) (*Server, error) {
 	opt := Options{}
 	if o != nil {
 		opt = *o
 	}
-	opt.fill(m)
-	s := &Server{model: m, opt: opt, log: opt.Logger, mux: http.NewServeMux()}
+	if err := opt.fill(m); err != nil {
+		return nil, err
+	}
+	keys, err := hashKeys(opt.APIKeys)
+	if err != nil {
+		return nil, err
+	}
+	fetcher, err := newFetcher(opt.ImageURLs)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{model: m, opt: opt, log: opt.Logger, keys: keys, times: defaultTimes, mux: http.NewServeMux(), table: map[string]route{},
+		held: newBudget(opt.MaxHeld), fetcher: fetcher}
+	s.opt.APIKeys = nil // digests are all that is needed
+	s.meter = newMeter(s)
+	s.queue = &queue{model: m.EmbedResults, limit: opt.MaxQueue, most: opt.MaxBatch, workers: opt.Workers, meter: s.meter,
+		active: map[*batch]struct{}{}}
+	s.health = &health{submit: s.submitCanary, canary: canaryInputs(m.Info())}
 	for _, r := range s.routes() {
+		s.table[r.pattern] = r
 		s.mux.Handle(r.pattern, s.handler(r))
 	}
 	return s, nil
 }
 
-// fill sets what was left zero.
-func (o *Options) fill(m Model) {
+// fill sets what was left zero, and refuses what cannot be.
+func (o *Options) fill(m Model) error {
 	if o.ModelName == "" {
 		o.ModelName = m.Info().Name
 	}
@@ -108,6 +154,26 @@ func (o *Options) fill(m Model) {
 	set(&o.MaxHeld, defaultMaxHeld)
 	set(&o.MaxBatch, defaultMaxBatch)
 	set(&o.Workers, 1)
+	for name, n := range map[string]int64{"MaxBody": o.MaxBody, "MaxInputs": int64(o.MaxInputs), "MaxQueue": int64(o.MaxQueue),
+		"MaxHeld": o.MaxHeld, "MaxBatch": int64(o.MaxBatch), "Workers": int64(o.Workers)} {
+		if n < 0 {
+			return fmt.Errorf("server: option %s: %d: want one or more", name, n)
+		}
+	}
+	if o.MaxQueue < o.MaxInputs {
+		return fmt.Errorf("server: option MaxQueue: %d: want at least MaxInputs, which is %d", o.MaxQueue, o.MaxInputs)
+	}
+	if o.MaxHeld/2 < o.MaxBody {
+		return fmt.Errorf("server: option MaxHeld: %d: want at least twice MaxBody, which is %d", o.MaxHeld, o.MaxBody)
+	}
+	o.AllowedHosts = slices.Clone(o.AllowedHosts)
+	for i, host := range o.AllowedHosts {
+		if host == "" || strings.ContainsAny(host, "/*@ ") {
+			return fmt.Errorf("server: option AllowedHosts: %q: want a name without scheme and port", host)
+		}
+		o.AllowedHosts[i] = hostname(host)
+	}
+	return nil
 }
 
 func set[T int | int64](to *T, value T) {
@@ -116,5 +182,6 @@ func set[T int | int64](to *T, value T) {
 	}
 }
 
-// Handler returns the whole server as a handler: guard, routes, limits.
-func (s *Server) Handler() http.Handler { return s.mux }
+// Handler returns the whole server as a handler, for an http.Server of the caller's own. Timeouts of headers and of idle
+// connections, and the end, are then the caller's business.
+func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.guard) }
