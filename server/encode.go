@@ -17,7 +17,9 @@ func writeJSON(w http.ResponseWriter, status int, body any) {
 }
 
 // vectorFormats are how encodeVector can write a vector, by the names that clients use.
-func vectorFormats() []string { return []string{"float", "base64", "int8", "binary", "ubinary"} }
+func vectorFormats() []string {
+	return []string{"float", "base64", "int8", "uint8", "binary", "ubinary"}
+}
 
 // encodeVector returns what a vector is in JSON: an array of numbers, or a string of base64. It is nil for an unknown format.
 func encodeVector(format string, v []float32) any {
@@ -28,6 +30,8 @@ func encodeVector(format string, v []float32) any {
 		return base64Floats(v)
 	case "int8":
 		return int8s(v)
+	case "uint8":
+		return uint8s(v)
 	case "binary":
 		return signedBinary(v)
 	case "ubinary":
@@ -81,6 +85,15 @@ func int8s(v []float32) []int8 {
 	}
 	for i, x := range v {
 		out[i] = int8(math.Round(float64(x) / largest * 127))
+	}
+	return out
+}
+
+// uint8s is int8s from 0 up: 128 stands for zero.
+func uint8s(v []float32) []uint16 {
+	out := make([]uint16, len(v))
+	for i, x := range int8s(v) {
+		out[i] = uint16(int(x) + 128)
 	}
 	return out
 }

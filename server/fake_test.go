@@ -159,7 +159,8 @@ func post(h http.Handler, path, body string, header ...string) reply {
 	return ask(h, http.MethodPost, path, body, append([]string{"Content-Type", "application/json"}, header...)...)
 }
 
-// ask sends a request to a handler. header is names and values in turn.
+// ask sends a request to a handler. header is names and values in turn. It panics where what was taken or answered is
+// otherwise than openapi.yaml says.
 func ask(h http.Handler, method, path, body string, header ...string) reply {
 	var r *http.Request
 	if body == "" {
@@ -179,7 +180,11 @@ func ask(h http.Handler, method, path, body string, header ...string) reply {
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
 	out, _ := io.ReadAll(w.Result().Body)
-	return reply{w.Code, w.Result().Header, string(out)}
+	got := reply{w.Code, w.Result().Header, string(out)}
+	if err := described(r, body, got); err != nil {
+		panic(err)
+	}
+	return got
 }
 
 // decode is the reply's JSON.

@@ -25,6 +25,11 @@ func (s *Server) routes() []route {
 	return slices.Concat(
 		s.healthRoutes(),
 		s.openAIRoutes(),
+		s.teiRoutes(),
+		s.cohereRoutes(),
+		s.voyageRoutes(),
+		s.ollamaRoutes(),
+		s.openapiRoutes(),
 	)
 }
 

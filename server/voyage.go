@@ -1,0 +1,183 @@
+package server
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+
+	"github.com/bgevl/bgevl/bgevl"
+)
+
+// voyageRoutes are those of Voyage's multimodal embeddings. Their embeddings of texts alone are under the path of
+// OpenAI's.
+func (s *Server) voyageRoutes() []route {
+	return []route{{pattern: "POST /v1/multimodalembeddings", dialect: voyageError, handle: s.voyageEmbed}}
+}
+
+// voyageError writes errors as Voyage does.
+func voyageError(e *apiError) (int, any) {
+	return e.status, map[string]string{"detail": e.errorText()}
+}
+
+// voyageBody is the body of POST /v1/multimodalembeddings.
+type voyageBody struct {
+	Inputs          []voyageInput `json:"inputs"`
+	InputType       *string       `json:"input_type"`
+	Truncation      *bool         `json:"truncation"`
+	OutputDimension *int          `json:"output_dimension"`
+	OutputDtype     *string       `json:"output_dtype"`
+	OutputEncoding  *string       `json:"output_encoding"`
+	EncodingFormat  *string       `json:"encoding_format"` // what Voyage's own clients send for output_encoding
+	hints
+}
+
+// voyageInput is one input of texts and an image.
+type voyageInput struct {
+	Content []voyagePart `json:"content"`
+}
+
+type voyagePart struct {
+	Type        string   `json:"type"`
+	Text        *string  `json:"text"`
+	ImageURL    *chatURL `json:"image_url"`
+	ImageBase64 *string  `json:"image_base64"`
+}
+
+// voyageItem is one embedding of a response.
+type voyageItem struct {
+	Object    string `json:"object"`
+	Embedding any    `json:"embedding"`
+	Index     int    `json:"index"`
+	Truncated bool   `json:"truncated,omitempty"` // this server's own
+}
+
+// voyageEmbed answers POST /v1/multimodalembeddings.
+func (s *Server) voyageEmbed(w http.ResponseWriter, r *http.Request) error {
+	var body voyageBody
+	if err := s.decodeBody(r, &body); err != nil {
+		return err
+	}
+	dim, err := s.dimensions(body.OutputDimension, "output_dimension")
+	if err != nil {
+		return err
+	}
+	kind, inBase64, err := body.encoding()
+	if err != nil {
+		return err
+	}
+	inputs, err := s.voyageInputs(&body)
+	if err != nil {
+		return err
+	}
+	out, err := s.embed(r.Context(), inputs)
+	if err != nil {
+		return err
+	}
+	vectors, err := out.vectors(dim, "output_dimension")
+	if err != nil {
+		return err
+	}
+	data := make([]voyageItem, len(vectors))
+	for i, v := range vectors {
+		numbers := encodeVector(kind, v)
+		data[i] = voyageItem{Object: "embedding", Embedding: numbers, Index: i, Truncated: out.results[i].Truncated}
+		if inBase64 {
+			data[i].Embedding = base64Numbers(numbers)
+		}
+	}
+	response := map[string]any{"object": "list", "data": data, "model": s.opt.ModelName, "usage": voyageUsage(inputs, out)}
+	if out.warnings != nil {
+		response["warnings"] = out.warnings
+	}
+	report(w, out)
+	writeJSON(w, http.StatusOK, response)
+	return nil
+}
+
+// voyageUsage counts tokens, and pictures for what Voyage counts in pixels: how many a picture has matters to no model
+// here, and nobody is billed.
+func voyageUsage(inputs []input, out *embedded) map[string]int {
+	images := 0
+	for _, in := range inputs {
+		if in.picture != nil {
+			images++
+		}
+	}
+	return map[string]int{"text_tokens": out.tokens, "total_tokens": out.tokens, "images": images, "image_pixels": 0, "video_pixels": 0}
+}
+
+// encoding returns the type of numbers that is asked for, and whether they are to come in base64.
+func (b *voyageBody) encoding() (kind string, inBase64 bool, err error) {
+	kind = "float"
+	if b.OutputDtype != nil {
+		kind = *b.OutputDtype
+	}
+	if kind == "base64" || !slices.Contains(vectorFormats(), kind) {
+		return "", false, invalid("output_dtype", "want float, int8, uint8, binary or ubinary")
+	}
+	for _, f := range []struct {
+		name  string
+		value *string
+	}{{"output_encoding", b.OutputEncoding}, {"encoding_format", b.EncodingFormat}} {
+		switch {
+		case f.value == nil:
+		case *f.value == "base64":
+			inBase64 = true
+		case *f.value != "float":
+			return "", false, invalid(f.name, "want base64, or leave it out for numbers")
+		}
+	}
+	return kind, inBase64, nil
+}
+
+// voyageInputs returns the inputs that a body asks for.
+func (s *Server) voyageInputs(body *voyageBody) ([]input, error) {
+	var given *bgevl.Role
+	switch t := body.InputType; {
+	case t == nil:
+	case *t == "query":
+		given = new(bgevl.RoleQuery)
+	case *t == "document":
+		given = new(bgevl.RoleCandidate)
+	default:
+		return nil, invalid("input_type", "want query or document, or leave it out")
+	}
+	role, instruction, err := body.steer(given)
+	if err != nil {
+		return nil, err
+	}
+	inputs := make([]input, len(body.Inputs))
+	for i, x := range body.Inputs {
+		param := fmt.Sprintf("inputs[%d]", i)
+		parts, err := x.parts(param)
+		if err != nil {
+			return nil, err
+		}
+		in, err := s.compose(parts, param)
+		if err != nil {
+			return nil, err
+		}
+		in.role, in.instruction = role, instruction
+		in.truncate = body.Truncation == nil || *body.Truncation
+		inputs[i] = in
+	}
+	return inputs, nil
+}
+
+func (x *voyageInput) parts(param string) ([]part, error) {
+	var parts []part
+	for j, p := range x.Content {
+		param := fmt.Sprintf("%s.content[%d]", param, j)
+		switch {
+		case p.Type == "text" && p.Text != nil:
+			parts = append(parts, part{text: p.Text, param: param})
+		case p.Type == "image_url" && p.ImageURL != nil:
+			parts = append(parts, part{image: (*string)(p.ImageURL), param: param})
+		case p.Type == "image_base64" && p.ImageBase64 != nil:
+			parts = append(parts, part{image: p.ImageBase64, param: param})
+		default:
+			return nil, invalid(param, "want a text, an image_url or an image_base64, with the field of that name; video is not for these models")
+		}
+	}
+	return parts, nil
+}
