@@ -48,7 +48,10 @@ func (m *fakeModel) Fingerprint(context.Context) (bgevl.Fingerprint, error) {
 
 func (m *fakeModel) EmbedResults(ctx context.Context, inputs []bgevl.Input) ([]bgevl.Result, error) {
 	m.note(inputs)
-	m.entered <- struct{}{}
+	select {
+	case m.entered <- struct{}{}:
+	default: // of a test that does not look
+	}
 	if m.gate != nil {
 		select {
 		case <-m.gate:

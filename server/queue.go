@@ -28,13 +28,14 @@ type queue struct {
 	workers int
 	meter   *meter
 
-	mu      sync.Mutex
-	turns   []*backlog // clients with inputs that wait; the first is next
-	waiting int        // inputs, of all of them
-	running int        // workers
-	pace    float64    // seconds that an input takes, as seen lately
-	stopped bool
-	active  map[*batch]struct{}
+	mu       sync.Mutex
+	turns    []*backlog // clients with inputs that wait; the first is next
+	waiting  int        // inputs, of all of them
+	running  int        // workers
+	accepted int        // requests, ever
+	pace     float64    // seconds that an input takes, as seen lately
+	stopped  bool
+	active   map[*batch]struct{}
 }
 
 // backlog is what a client waits for.
@@ -147,6 +148,7 @@ func (q *queue) enter(ctx context.Context, j *job) error {
 		return q.busy()
 	}
 	q.makeRoom(j.client, len(j.inputs))
+	q.accepted++
 	b := q.backlogOf(j.client)
 	if b == nil {
 		b = &backlog{client: j.client}
@@ -205,6 +207,9 @@ func (q *queue) finish(j *job, err error) {
 		return
 	}
 	j.over, j.err = true, err
+	if j.next > 0 {
+		j.compute = time.Since(j.entered) - j.queued
+	}
 	close(j.done)
 	for _, b := range j.batches {
 		if b.live--; b.live == 0 {
@@ -213,9 +218,6 @@ func (q *queue) finish(j *job, err error) {
 	}
 	j.batches = nil
 	q.drop(j)
-	if j.next > 0 {
-		j.compute = time.Since(j.entered) - j.queued
-	}
 }
 
 // drop takes a job out of its client's backlog.
