@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"math"
 	"net/http"
@@ -38,6 +39,7 @@ const (
 	codeNotFound    errorCode = "not_found"               // 404
 	codeMethod      errorCode = "method_not_allowed"      // 405
 	codeSlow        errorCode = "request_timeout"         // 408
+	codeGone        errorCode = "client_closed_request"   // 499: nobody reads it
 	codeBusy        errorCode = "overloaded"              // 429
 	codeStopping    errorCode = "shutting_down"           // 503
 	codeModel       errorCode = "model_failed"            // 500: the model failed on an input that looked right
@@ -52,17 +54,11 @@ func invalid(param, message string) *apiError {
 // dialect returns the status and the body, written as JSON, of an error response.
 type dialect func(e *apiError) (status int, body any)
 
-// statusGone stands in logs and metrics for a request whose client hung up; nobody gets it.
+// statusGone is for logs and metrics: the client hung up, and hardly gets it.
 const statusGone = 499
 
 // fail writes an error. It is the one place where that happens, and where the server's own failures are logged.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, d dialect, err error) {
-	if r.Context().Err() != nil && !errors.Is(err, bgevl.ErrClosed) {
-		if out, ok := w.(*response); ok {
-			out.status = statusGone
-		}
-		return
-	}
 	e := seen(err)
 	s.meter.failed(e.code)
 	if e.status >= http.StatusInternalServerError && e.code != codeStopping {
@@ -86,6 +82,9 @@ func seen(err error) *apiError {
 	}
 	if errors.Is(err, bgevl.ErrClosed) {
 		return stopping()
+	}
+	if errors.Is(err, context.Canceled) {
+		return &apiError{status: statusGone, code: codeGone, message: "the connection was closed before the answer"}
 	}
 	return &apiError{status: http.StatusInternalServerError, code: codeInternal, message: "internal error: the server's log says more"}
 }

@@ -47,6 +47,7 @@ type backlog struct {
 
 // job is a request in the queue. Its fields belong to the queue's lock until done is closed.
 type job struct {
+	ctx     context.Context // of the request, to see whether it is still wanted
 	client  string
 	inputs  []bgevl.Input
 	results []bgevl.Result
@@ -106,7 +107,7 @@ func stopping() *apiError {
 // are not accepted, and with ctx's error as soon as that ends; what has not been computed then never is. An input's own
 // failure is in its result, and leaves those after it without one.
 func (q *queue) submit(ctx context.Context, client string, inputs []bgevl.Input) (*job, error) {
-	j := &job{client: client, inputs: inputs, results: make([]bgevl.Result, len(inputs)), left: len(inputs),
+	j := &job{ctx: ctx, client: client, inputs: inputs, results: make([]bgevl.Result, len(inputs)), left: len(inputs),
 		done: make(chan struct{}), entered: time.Now()}
 	if err := q.enter(ctx, j); err != nil {
 		return nil, err
@@ -256,15 +257,15 @@ func (q *queue) work() {
 func (q *queue) take(cancel context.CancelFunc) *batch {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.waiting == 0 {
-		q.running--
-		return nil
-	}
 	b := &batch{cancel: cancel}
 	room := q.most
 	for len(q.turns) > 0 {
 		log := q.turns[0]
 		j := log.jobs[0]
+		if err := j.ctx.Err(); err != nil {
+			q.finish(j, err)
+			continue
+		}
 		room -= weight(&j.inputs[j.next])
 		if room < 0 && len(b.inputs) > 0 {
 			break
@@ -279,6 +280,10 @@ func (q *queue) take(cancel context.CancelFunc) *batch {
 		if len(log.jobs) > 0 {
 			q.turns = append(q.turns, log)
 		}
+	}
+	if len(b.inputs) == 0 {
+		q.running--
+		return nil
 	}
 	q.active[b] = struct{}{}
 	return b

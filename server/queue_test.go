@@ -76,6 +76,13 @@ func (q *queue) entries() int {
 	return q.accepted
 }
 
+// idle reports whether nothing waits and no worker runs.
+func (q *queue) idle() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.running == 0 && q.waiting == 0 && len(q.turns) == 0 && len(q.active) == 0
+}
+
 func receive(t *testing.T, from <-chan outcome) outcome {
 	t.Helper()
 	select {
@@ -303,9 +310,5 @@ func TestQueueUnderRace(t *testing.T) {
 	for _, n := range answered {
 		assert.Positive(t, n)
 	}
-	require.Eventually(t, func() bool {
-		s.queue.mu.Lock()
-		defer s.queue.mu.Unlock()
-		return s.queue.running == 0 && s.queue.waiting == 0 && len(s.queue.turns) == 0 && len(s.queue.active) == 0
-	}, patience, time.Millisecond, "workers end when nothing waits")
+	require.Eventually(t, s.queue.idle, patience, time.Millisecond, "workers end when nothing waits")
 }
