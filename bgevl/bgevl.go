@@ -20,8 +20,9 @@ type Options struct {
 	// Contexts is how many batches of different calls are computed at the same time. 0: one.
 	Contexts int
 
-	// Device is what computes: "cpu" for the processor, or names of Devices with commas between. Empty: what the
-	// environment variable BGEVL_DEVICE names, or else the processor.
+	// Device is what computes: "cpu" for the processor, names of Devices with commas between, or "auto" for the one that
+	// is Device.Default, on which as many layers lie as it has memory for. Empty: what the environment variable
+	// BGEVL_DEVICE names, or else "auto".
 	Device string
 
 	// DeviceLayers is how many layers of each of a model's networks lie on devices, the last ones; the processor computes

@@ -2,6 +2,7 @@ package bgevl
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/bgevl/bgevl/internal/modelfile"
 )
@@ -17,10 +18,20 @@ type Device struct {
 	// InstructionSets are those of the processor that this build has kernels for and this machine can run, the one in use
 	// first. Nil for other devices.
 	InstructionSets []string
+
+	// Default says that it computes where Options.Device and BGEVL_DEVICE name none: of those that compute what the
+	// processor's kernels do it is the fastest.
+	Default bool
+
+	// Probe is how long the small piece of work took that devices are tried with, and Fault says in words what went wrong
+	// with it. Probe is zero then, and where there is no device beside the processor, since none is tried.
+	Probe time.Duration
+	Fault string
 }
 
 // Devices lists what models can be computed on with this build on this machine, the processor first. Others are there
-// in builds that were made for them; starting their drivers may take a second.
+// in builds that were made for them. The first call, or Open, starts their drivers and tries each, which may take
+// seconds; what was found then holds for the process.
 func Devices() ([]Device, error) {
 	all, err := modelfile.ListDevices()
 	if err != nil {

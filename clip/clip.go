@@ -21,8 +21,8 @@ type Options struct {
 	// processor has; each costs the memory of its largest batch.
 	Contexts int
 
-	// Device is what computes: "cpu" for the processor, or names of the devices that bgevl devices lists, with commas
-	// between. "": what BGEVL_DEVICE names, or else the processor.
+	// Device is what computes: "cpu" for the processor, names of the devices that bgevl devices lists, with commas
+	// between, or "auto" for the fastest that computes right. "": what BGEVL_DEVICE names, or else "auto".
 	Device string
 
 	// DeviceLayers is how many layers of each tower lie on devices, the last ones. 0: as many as have room there.

@@ -69,9 +69,11 @@ typedef struct bge_placement {
     const char *devices; // NULL: the processor alone. Names of bge_device_get with commas between: the last layers of
                          // each tower or decoder lie there, in the order of the names and in parts as large as the
                          // devices' memory allows, and ggml's own operations compute them
-    int32_t device_layers; // how many layers of each tower or decoder; -1: as many as the devices have memory for
-    int32_t file_mapped;   // 1: tensor data lies in a read-only file mapping, whose pages may be given back once a
-                           // weight has been repacked or copied (they are read again from the file if touched again)
+    int32_t device_layers;    // how many layers of each tower or decoder; -1: as many as the devices have memory for
+    int32_t file_mapped;      // 1: tensor data lies in a read-only file mapping, whose pages may be given back once a
+                              // weight has been repacked or copied (they are read again from the file if touched again)
+    int32_t devices_optional; // 1: where a device has no room for what it is to hold, the processor computes all
+    int32_t reserved;         // zero
 } bge_placement;
 
 typedef struct bge_clip_params {
@@ -241,6 +243,31 @@ typedef struct bge_device {
 // by the first of these calls, which may take a second; -1 where that failed.
 int32_t bge_device_count(bge_error *err) BGE_NOEXCEPT;
 int32_t bge_device_get(int32_t i, bge_device *out, bge_error *err) BGE_NOEXCEPT;
+
+typedef enum bge_probe_outcome {
+    BGE_PROBE_NONE = 0,   // not tried: it holds no weights
+    BGE_PROBE_RIGHT = 1,  // computes what the processor's kernels compute
+    BGE_PROBE_WRONG = 2,  // computes something else
+    BGE_PROBE_FAILED = 3, // could not compute, or not in time
+} bge_probe_outcome;
+
+typedef struct bge_probe {
+    int32_t outcome;          // bge_probe_outcome
+    int32_t reserved;         // zero
+    double seconds;           // that the work takes on the device; zero unless BGE_PROBE_RIGHT
+    double processor_seconds; // that it takes this project's kernels, on n_threads threads
+    char why[256];            // in words, where it is WRONG or FAILED
+} bge_probe;
+
+// Tries a device of bge_device_get: layers of a vision tower and of a decoder are computed there and by the
+// processor's kernels, the results compared, and both timed. Each device is tried once in a process; later calls return
+// what was found then. The processor's device is tried with ggml's own operations. What goes wrong on the device is an
+// outcome; an error is about the call, or the processor.
+int32_t bge_device_probe(int32_t i, int32_t n_threads, bge_probe *out, bge_error *err) BGE_NOEXCEPT;
+
+// The device that computes where none is named: of those that bge_device_probe finds to be right the fastest, or else
+// the processor's, which stands for its kernels. Nothing is tried where there is no other.
+int32_t bge_device_default(int32_t n_threads, int32_t *i, bge_error *err) BGE_NOEXCEPT;
 
 #ifdef __cplusplus
 }

@@ -121,6 +121,55 @@ func TestDevicesAgree(t *testing.T) {
 	}
 }
 
+// TestProbeDevices tries every device; ggml's own processor device, which is always there, must be found to be right.
+func TestProbeDevices(t *testing.T) {
+	list, err := Devices()
+	require.NoError(t, err)
+	for i, d := range list {
+		p, err := ProbeDevice(i)
+		require.NoError(t, err, d.Name)
+		t.Logf("%s: %+v", d.Name, p)
+		again, err := ProbeDevice(i)
+		require.NoError(t, err, d.Name)
+		require.Equal(t, p, again, "a device is tried once")
+		switch {
+		case d.Kind == DeviceAccelerator:
+			require.Equal(t, Probe{}, p, d.Name)
+		case d.Kind == DeviceCPU || p.Outcome == ProbeRight:
+			require.Equal(t, ProbeRight, p.Outcome, "%s: %s", d.Name, p.Why)
+			require.Positive(t, p.Device, d.Name)
+			require.Positive(t, p.Processor, d.Name)
+		default:
+			require.NotEmpty(t, p.Why, d.Name)
+			require.Zero(t, p.Device, d.Name)
+		}
+	}
+	_, err = ProbeDevice(len(list))
+	require.ErrorIs(t, err, ErrArgument)
+}
+
+// TestDefaultDevice holds the default to what the probes found: the fastest that is right, or the processor.
+func TestDefaultDevice(t *testing.T) {
+	list, err := Devices()
+	require.NoError(t, err)
+	at, err := DefaultDevice()
+	require.NoError(t, err)
+	best, err := ProbeDevice(at)
+	require.NoError(t, err)
+	limit := best.Device
+	if list[at].Kind == DeviceCPU {
+		limit = best.Processor
+	}
+	for i, d := range list {
+		p, err := ProbeDevice(i)
+		require.NoError(t, err)
+		if d.Kind != DeviceCPU && p.Outcome == ProbeRight {
+			require.LessOrEqual(t, limit, p.Device, "%s is faster than %s", d.Name, list[at].Name)
+		}
+	}
+	require.LessOrEqual(t, limit, best.Processor)
+}
+
 func TestDevicesThatAreNotThere(t *testing.T) {
 	for name, c := range map[string]struct {
 		p    Placement

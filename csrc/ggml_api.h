@@ -25,6 +25,7 @@ struct ggml_backend_reg;
 struct ggml_backend_sched;
 
 typedef void (*ggml_custom_op_t)(struct ggml_tensor *dst, int ith, int nth, void *userdata);
+typedef void (*ggml_abort_callback_t)(const char *error_message);
 typedef void (*ggml_log_callback)(enum ggml_log_level level, const char *text, void *user_data);
 typedef bool (*ggml_backend_sched_eval_callback)(struct ggml_tensor *t, bool ask, void *user_data);
 
@@ -43,6 +44,7 @@ void ggml_set_output(struct ggml_tensor *tensor);
 size_t ggml_nbytes(const struct ggml_tensor *tensor);
 struct ggml_tensor *ggml_get_first_tensor(const struct ggml_context *ctx);
 struct ggml_tensor *ggml_get_next_tensor(const struct ggml_context *ctx, struct ggml_tensor *tensor);
+ggml_abort_callback_t ggml_set_abort_callback(ggml_abort_callback_t callback);
 void ggml_log_set(ggml_log_callback log_callback, void *user_data);
 
 // Types.

@@ -134,7 +134,8 @@ void release(bge_model *model) {
 } // namespace bge
 
 bge_model::bge_model(const bge_placement &p)
-    : kernels(bge::choose_kernels(p.kernels)), file_mapped(p.file_mapped != 0), devices(bge::find_devices(p.devices)) {
+    : kernels(bge::choose_kernels(p.kernels)), file_mapped(p.file_mapped != 0), devices(bge::find_devices(p.devices)),
+      devices_optional(p.devices_optional != 0) {
     if (kernels == nullptr && !devices.empty()) {
         bge::fail(BGE_ERR_ARGUMENT, "kernels ggml (BGEVL_CPU) and device %s: want one of them",
                   ggml_backend_dev_name(devices[0].device));

@@ -43,6 +43,9 @@ type Placement struct {
 	// DeviceLayers is how many layers of each tower or decoder lie on devices; AllThatFit chooses by the devices' memory.
 	DeviceLayers int
 
+	// Optional says that the processor computes all where a device has no room for what it is to hold.
+	Optional bool
+
 	// FileMapped says that tensor data lies in read-only file mappings: the pages of a weight are given back to the
 	// system once it has been repacked or copied.
 	FileMapped bool
@@ -58,7 +61,7 @@ func (p Placement) toC() (c C.bge_placement, free func(), err error) {
 		return c, nil, err
 	}
 	c.kernels, c.devices = cString(p.Kernels), cString(strings.Join(p.Devices, ","))
-	c.device_layers, c.file_mapped = layers[0], cBool(p.FileMapped)
+	c.device_layers, c.file_mapped, c.devices_optional = layers[0], cBool(p.FileMapped), cBool(p.Optional)
 	return c, func() {
 		C.free(unsafe.Pointer(c.kernels))
 		C.free(unsafe.Pointer(c.devices))

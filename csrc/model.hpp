@@ -59,8 +59,9 @@ struct bge_model {
 
     // Where layers lie on devices: each device's part. Empty: the processor computes all.
     std::vector<bge::device_part> devices;
-    bge::buffer host_tables; // the tables that stay on the processor while others are on a device
-    int32_t n_layers = 0;    // that could lie on a device
+    bool devices_optional = false; // without room there, the processor does their part
+    bge::buffer host_tables;       // the tables that stay on the processor while others are on a device
+    int32_t n_layers = 0;          // that could lie on a device
 
     // What the model is: one of these.
     std::unique_ptr<bge::clip_model> clip;

@@ -78,12 +78,36 @@ std::vector<int> assign(const std::vector<unit> &units, const std::vector<int64_
     return device;
 }
 
-// Gives tensors memory of a buffer type and copies what they hold there. Throws bad_alloc where there is too little.
-buffer move(bge_model &model, const std::vector<ggml_tensor *> &tensors, ggml_backend_buffer_type *buft,
-            ggml_backend_buffer_usage usage) {
-    std::vector<void *> from;
+// Weights on their way to devices, and where they were: until keep() is called, its end puts them back.
+class moves {
+  public:
+    explicit moves(bge_model &model) : model(model) {}
+    moves(const moves &) = delete;
+    moves &operator=(const moves &) = delete;
+    ~moves() {
+        for (const auto &[tensor, data] : from) {
+            tensor->data = data;
+            tensor->buffer = nullptr;
+        }
+    }
+
+    void keep() { from.clear(); }
+
+    // Gives tensors memory of a buffer type and copies what they hold there. Throws bad_alloc where there is too
+    // little.
+    buffer move(const std::vector<ggml_tensor *> &tensors, ggml_backend_buffer_type *buft,
+                ggml_backend_buffer_usage usage);
+
+  private:
+    bge_model &model;
+    std::vector<std::pair<ggml_tensor *, void *>> from;
+};
+
+buffer moves::move(const std::vector<ggml_tensor *> &tensors, ggml_backend_buffer_type *buft,
+                   ggml_backend_buffer_usage usage) {
+    const size_t first = from.size();
     for (ggml_tensor *t : tensors) {
-        from.push_back(t->data);
+        from.emplace_back(t, t->data);
         t->data = nullptr; // which is what ggml gives memory to
     }
     buffer b(ggml_backend_alloc_ctx_tensors_from_buft(model.tensors, buft));
@@ -92,13 +116,70 @@ buffer move(bge_model &model, const std::vector<ggml_tensor *> &tensors, ggml_ba
     }
     ggml_backend_buffer_set_usage(b.get(), usage);
     for (size_t i = 0; i < tensors.size(); i++) {
+        const void *data = from[first + i].second;
         const size_t size = ggml_nbytes(tensors[i]);
-        ggml_backend_tensor_set(tensors[i], from[i], 0, size);
-        if (model.file_mapped && !is_table(model, from[i])) {
-            give_back(from[i], size);
+        ggml_backend_tensor_set(tensors[i], data, 0, size);
+        if (model.file_mapped && !is_table(model, data)) {
+            give_back(data, size);
         }
     }
     return b;
+}
+
+// Moves each device's units there.
+void fill(bge_model &model, const std::vector<unit> &units, const std::vector<int> &device, moves &to) {
+    for (size_t d = 0; d < model.devices.size(); d++) {
+        std::vector<ggml_tensor *> tensors;
+        device_part &part = model.devices[d];
+        for (size_t i = 0; i < units.size(); i++) {
+            if (device[i] == int(d)) {
+                tensors.insert(tensors.end(), units[i].tensors->begin(), units[i].tensors->end());
+                part.bytes += units[i].bytes;
+                part.n_layers++;
+            }
+        }
+        if (!tensors.empty()) {
+            part.weights =
+                to.move(tensors, ggml_backend_dev_buffer_type(part.device), GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
+        }
+    }
+}
+
+// Moves to devices what `device` says. Whether it did: not where one has no room and the model may do without.
+bool fill_or_not(bge_model &model, const std::vector<unit> &units, const std::vector<int> &device) {
+    try {
+        moves to(model);
+        fill(model, units, device, to);
+        to.keep();
+        return true;
+    } catch (const std::bad_alloc &) {
+        for (device_part &part : model.devices) {
+            part.weights.reset();
+            part.bytes = part.n_layers = 0;
+        }
+        if (!model.devices_optional) {
+            throw;
+        }
+        return false;
+    }
+}
+
+// Puts the tables that stay the processor's into a buffer: a graph that is split between devices may want one
+// elsewhere, and ggml copies between buffers only.
+void move_tables(bge_model &model) {
+    std::vector<ggml_tensor *> tables;
+    for (ggml_tensor *t = ggml_get_first_tensor(model.tensors); t != nullptr;
+         t = ggml_get_next_tensor(model.tensors, t)) {
+        if (t->buffer == nullptr && is_table(model, t->data)) {
+            tables.push_back(t);
+        }
+    }
+    if (!tables.empty()) {
+        moves to(model);
+        model.host_tables = to.move(tables, ggml_backend_cpu_buffer_type(), GGML_BACKEND_BUFFER_USAGE_ANY);
+        to.keep();
+    }
+    model.tables.clear();
 }
 
 } // namespace
@@ -124,35 +205,9 @@ void place(bge_model &model, const std::vector<tower_tensors> &towers, int32_t w
             units.push_back({&t[i], bytes, int64_t(t.size() - i) <= wanted});
         }
     }
-    const std::vector<int> device = assign(units, room, wanted == -1);
-    for (size_t d = 0; d < model.devices.size(); d++) {
-        std::vector<ggml_tensor *> tensors;
-        device_part &part = model.devices[d];
-        for (size_t i = 0; i < units.size(); i++) {
-            if (device[i] == int(d)) {
-                tensors.insert(tensors.end(), units[i].tensors->begin(), units[i].tensors->end());
-                part.bytes += units[i].bytes;
-                part.n_layers++;
-            }
-        }
-        if (!tensors.empty()) {
-            part.weights =
-                move(model, tensors, ggml_backend_dev_buffer_type(part.device), GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
-        }
+    if (fill_or_not(model, units, assign(units, room, wanted == -1))) {
+        move_tables(model);
     }
-    // A graph that is split between devices may want a table of the processor's elsewhere, and ggml copies between
-    // buffers only.
-    std::vector<ggml_tensor *> tables;
-    for (ggml_tensor *t = ggml_get_first_tensor(model.tensors); t != nullptr;
-         t = ggml_get_next_tensor(model.tensors, t)) {
-        if (t->buffer == nullptr && is_table(model, t->data)) {
-            tables.push_back(t);
-        }
-    }
-    if (!tables.empty()) {
-        model.host_tables = move(model, tables, ggml_backend_cpu_buffer_type(), GGML_BACKEND_BUFFER_USAGE_ANY);
-    }
-    model.tables.clear();
 }
 
 } // namespace bge

@@ -33,8 +33,8 @@ type Options struct {
 	// TextOnly opens the model without a projector, and looks for none.
 	TextOnly bool
 
-	// Device is what computes: "cpu" for the processor, or names of the devices that bgevl devices lists, with commas
-	// between. "": what BGEVL_DEVICE names, or else the processor.
+	// Device is what computes: "cpu" for the processor, names of the devices that bgevl devices lists, with commas
+	// between, or "auto" for the fastest that computes right. "": what BGEVL_DEVICE names, or else "auto".
 	Device string
 
 	// DeviceLayers is how many layers of the decoder and of the vision tower lie on devices, the last ones. 0: as many as

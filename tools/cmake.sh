@@ -51,7 +51,7 @@ if [ "$preset" = vulkan ]; then
     [ "$status" != 77 ] || leave_out "there is no Vulkan device (Mesa's is in mesa-vulkan-drivers): nothing was computed by Vulkan"
     export BGEVL_DEVICE=Vulkan0
     # What is left out takes minutes on a software device; csrc's own tests cancel batches.
-    tools/static.sh vulkan "$go" test -timeout 20m -skip TestCancelRunning ./csrc ./clip ./llama
+    tools/static.sh vulkan "$go" test -timeout 20m -skip TestCancelRunning ./csrc ./clip ./llama ./internal/modelfile
     tools/static.sh vulkan "$go" test -timeout 60m -run "${GOLDENS:-TestGoldensOwn}" ./tests
     exit
 fi

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -15,9 +17,12 @@ func devicesCommand(s *streams) command {
 		usage:   []string{"[--json]"},
 		description: []string{
 			"Lists the processor with the instruction sets that it can run, the one in use first, and the graphics processors " +
-				"that this build and machine have. embed and score take one by --device, and else the processor. Which backends " +
+				"that this build and machine have. embed and score take one by --device, and else the default. Which backends " +
 				"there are is chosen when bgevl is built: README.md says how.",
-			"With --json, an array of {name, kind, backend, description, free_bytes, total_bytes, instruction_sets}.",
+			"Where there is a choice, each computes a small piece of work. The default is the fastest of those that compute what " +
+				"the processor does; probe says how long each took, or what went wrong.",
+			"With --json, an array of {name, kind, backend, description, free_bytes, total_bytes, instruction_sets, default, " +
+				"probe_ms, fault}.",
 		},
 		flags:    []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print JSON"}},
 		examples: []example{{"what there is", "bgevl devices"}, {"the same, for a program", "bgevl devices --json"}},
@@ -38,14 +43,34 @@ func devicesCommand(s *streams) command {
 				if len(d.InstructionSets) > 0 {
 					about += " (" + strings.Join(d.InstructionSets, ", ") + ")"
 				}
-				rows = append(rows, []string{d.Name, d.Kind, d.Backend, size(d.Free), size(d.Total), about})
+				rows = append(rows, []string{d.Name, mark(d.Default), probeText(d), d.Kind, d.Backend, size(d.Free), size(d.Total), about})
 			}
-			s.table([]column{{name: "device"}, {name: "kind"}, {name: "backend"}, {name: "free", right: true},
-				{name: "memory", right: true}, {name: "description", give: true}}, rows)
+			s.table([]column{{name: "device"}, {name: "default"}, {name: "probe", give: true}, {name: "kind"}, {name: "backend"},
+				{name: "free", right: true}, {name: "memory", right: true}, {name: "description", give: true}}, rows)
 			return nil
 		},
 	}
 }
+
+func mark(is bool) string {
+	if is {
+		return "yes"
+	}
+	return ""
+}
+
+// probeText says how a device did, in few words.
+func probeText(d bgevl.Device) string {
+	switch {
+	case d.Fault != "":
+		return d.Fault
+	case d.Probe > 0:
+		return fmt.Sprintf("%.1f ms", milliseconds(d.Probe))
+	}
+	return ""
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 // deviceRow is a device as --json prints it.
 type deviceRow struct {
@@ -56,12 +81,16 @@ type deviceRow struct {
 	FreeBytes       int64    `json:"free_bytes"`
 	TotalBytes      int64    `json:"total_bytes"`
 	InstructionSets []string `json:"instruction_sets"`
+	Default         bool     `json:"default"`
+	ProbeMS         float64  `json:"probe_ms"` // zero where it was not tried, or failed
+	Fault           string   `json:"fault"`
 }
 
 func deviceRows(list []bgevl.Device) []deviceRow {
 	rows := []deviceRow{}
 	for _, d := range list {
-		rows = append(rows, deviceRow{d.Name, d.Kind, d.Backend, d.Description, d.Free, d.Total, append([]string{}, d.InstructionSets...)})
+		rows = append(rows, deviceRow{d.Name, d.Kind, d.Backend, d.Description, d.Free, d.Total, append([]string{}, d.InstructionSets...),
+			d.Default, milliseconds(d.Probe), d.Fault})
 	}
 	return rows
 }

@@ -38,7 +38,7 @@ func withModel(own ...cli.Flag) []cli.Flag {
 			"but at most 8192)"},
 		&cli.StringFlag{Name: "mmproj", Usage: "the model's vision side is `FILE` (default: mmproj-NAME.gguf beside NAME.gguf)"},
 		&cli.StringFlag{Name: "device", Usage: "compute on `NAME` of bgevl devices, or on several with " +
-			"commas between (default: $BGEVL_DEVICE, or cpu)"},
+			"commas between; auto is its default (default: $BGEVL_DEVICE, or auto)"},
 		&cli.IntFlag{Name: "gpu-layers", Usage: "put the last `N` layers of each network on the device, and compute the others on the " +
 			"processor (default: as many as its memory holds)"},
 		threadsFlag("compute"),
