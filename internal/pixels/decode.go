@@ -57,6 +57,19 @@ func Decode(data []byte, l Limits) (*Image, error) {
 		data[:min(len(data), 8)], ErrFormat)
 }
 
+// HeadSize is how many bytes of a file Known wants to see.
+const HeadSize = 16
+
+// Known reports whether a file that begins with head is of a format that Decode knows. It may be corrupt all the same.
+func Known(head []byte) bool {
+	for _, d := range decoders() {
+		if d.match(head) {
+			return true
+		}
+	}
+	return false
+}
+
 // run checks the limits, decodes, and turns whatever goes wrong into an error that names the format.
 func (d decoder) run(data []byte, l Limits) (im *Image, err error) {
 	defer func() {
