@@ -64,7 +64,7 @@ func layer(path string) (at int, known bool) {
 		return 6, true
 	case "server", "eval", "index":
 		return 5, true
-	case "bgevl", "convert", "hub":
+	case "bgevl", "convert", "hub", "examples":
 		return 4, true
 	case "clip", "llama":
 		return 3, true
