@@ -30,6 +30,8 @@ func (s *Server) routes() []route {
 		s.voyageRoutes(),
 		s.ollamaRoutes(),
 		s.openapiRoutes(),
+		s.searchRoutes(),
+		s.pageRoutes(),
 	)
 }
 

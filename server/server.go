@@ -61,6 +61,9 @@ type Options struct {
 	// requests, where a proxy changes the header Host.
 	AllowedHosts []string
 
+	// Search is the collection of POST /v1/search and of the page, where there is one.
+	Search SearchOptions
+
 	// Logger gets a line for each failure of the server's own and at debug level for each request. Nil: none.
 	Logger *slog.Logger
 }
@@ -79,6 +82,7 @@ type Server struct {
 	queue   *queue
 	held    *budget
 	fetcher *fetcher
+	thumbs  *thumbnails
 	health  *health
 	meter   *meter
 }
@@ -123,7 +127,11 @@ func New(m Model, o *Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{model: m, opt: opt, log: opt.Logger, keys: keys, times: defaultTimes, mux: http.NewServeMux(), table: map[string]route{},
+	thumbs, err := newThumbnails()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{model: m, opt: opt, thumbs: thumbs, log: opt.Logger, keys: keys, times: defaultTimes, mux: http.NewServeMux(), table: map[string]route{},
 		held: newBudget(opt.MaxHeld), fetcher: fetcher}
 	s.opt.APIKeys = nil // digests are all that is needed
 	s.meter = newMeter(s)
