@@ -132,7 +132,7 @@ func requireComplaint(t testing.TB, r result, want ...string) {
 	}
 }
 
-var cliCommands = []string{"pull", "convert", "inspect", "embed", "score", "version", "devices", "completion"}
+var cliCommands = []string{"pull", "convert", "inspect", "embed", "score", "serve", "version", "devices", "completion"}
 
 func TestHelpReadsWell(t *testing.T) {
 	top := good(t, "--help")

@@ -14,6 +14,7 @@ func commands(s *streams) []command {
 		inspectCommand(s),
 		embedCommand(s),
 		scoreCommand(s),
+		serveCommand(s),
 		devicesCommand(s),
 		versionCommand(s),
 		completionCommand(s),

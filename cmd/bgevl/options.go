@@ -53,6 +53,27 @@ func openModel(c *cli.Context) (*bgevl.Embedder, error) {
 	if path == "" {
 		return nil, usagef("no model: give -m MODEL, a GGUF file made by bgevl convert, or a name such as base (bgevl pull --list-models)")
 	}
+	options, err := modelOptions(c)
+	if err != nil {
+		return nil, err
+	}
+	return openNamed(c, path, options)
+}
+
+// openNamed opens the model that -m has as path.
+func openNamed(c *cli.Context, path string, o *bgevl.Options) (*bgevl.Embedder, error) {
+	path, err := hubModel(c.Context, streamsOf(c), path)
+	if err != nil {
+		return nil, err
+	}
+	if isFolder(path) {
+		return nil, fmt.Errorf("%s: %s is a folder: convert the checkpoint first: bgevl convert %s -o NAME.gguf", c.Command.Name, path, path)
+	}
+	return bgevl.Open(path, o)
+}
+
+// modelOptions returns what the command line says of how a model is opened.
+func modelOptions(c *cli.Context) (*bgevl.Options, error) {
 	threads, err := threads(c)
 	if err != nil {
 		return nil, err
@@ -73,14 +94,8 @@ func openModel(c *cli.Context) (*bgevl.Embedder, error) {
 	if err != nil {
 		return nil, usagef("--image-cache %s: %v", c.String("image-cache"), err)
 	}
-	if path, err = hubModel(c.Context, streamsOf(c), path); err != nil {
-		return nil, err
-	}
-	if isFolder(path) {
-		return nil, fmt.Errorf("%s: %s is a folder: convert the checkpoint first: bgevl convert %s -o NAME.gguf", c.Command.Name, path, path)
-	}
-	return bgevl.Open(path, &bgevl.Options{Threads: threads, BatchSize: batch, Truncate: c.Bool("truncate"), Context: window,
-		Projector: c.String("mmproj"), ImageCacheBytes: cache, Device: device, DeviceLayers: layers})
+	return &bgevl.Options{Threads: threads, BatchSize: batch, Truncate: c.Bool("truncate"), Context: window,
+		Projector: c.String("mmproj"), ImageCacheBytes: cache, Device: device, DeviceLayers: layers}, nil
 }
 
 // deviceOptions returns what the options say of devices, as bgevl.Options has it.
