@@ -110,9 +110,12 @@ func (s *Server) openAIEmbeddings(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
-	format, err := body.format()
+	encode, err := body.encoder()
 	if err != nil {
 		return err
+	}
+	if body.Dimensions == nil {
+		body.Dimensions = body.OutputDimension
 	}
 	if dim := body.Dimensions; dim != nil && (*dim < 1 || *dim > s.model.Dim()) {
 		return invalid("dimensions", fmt.Sprintf("want 1 to %d", s.model.Dim()))
@@ -130,7 +133,7 @@ func (s *Server) openAIEmbeddings(w http.ResponseWriter, r *http.Request) error 
 				return err
 			}
 		}
-		out.Data[i] = openAIItem{Object: "embedding", Index: i, Embedding: encodeVector(format, v)}
+		out.Data[i] = openAIItem{Object: "embedding", Index: i, Embedding: encode(v)}
 	}
 	if body.Dimensions != nil && *body.Dimensions < s.model.Dim() {
 		out.Warnings = append(out.Warnings, warnShortened)
@@ -138,6 +141,8 @@ func (s *Server) openAIEmbeddings(w http.ResponseWriter, r *http.Request) error 
 	if body.Normalized != nil && !*body.Normalized {
 		out.Warnings = append(out.Warnings, warnUnit)
 	}
+	e.warnings = out.Warnings
+	report(w, e)
 	writeJSON(w, http.StatusOK, out)
 	return nil
 }

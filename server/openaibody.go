@@ -15,6 +15,7 @@ import (
 //	Infinity  {"input": "url" | ["url", ...], "modality": "image"}
 //	Jina      {"input": [{"text"} | {"image"}, ...], "task"}
 //	vLLM      {"messages": [{"role", "content"}, ...]}
+//	Voyage    {"input": "s" | ["s", ...], "input_type", "output_dtype"}
 //
 // An item of Jina's form may have a text and an image, and with "instruction" and "role" it is all that an input can be.
 // Both may also stand in the body, for all items that have none.
@@ -29,6 +30,12 @@ type openAIBody struct {
 
 	Truncate       bool `json:"truncate"`               // Jina's: without it, a text that is too long is an error
 	TruncateTokens *int `json:"truncate_prompt_tokens"` // vLLM's: -1 is the model's own limit
+
+	// Voyage's names. What its clients ask for by them must not be passed over: they read the answer by it.
+	InputType       string  `json:"input_type"`
+	Truncation      *bool   `json:"truncation"`
+	OutputDimension *int    `json:"output_dimension"`
+	OutputDtype     *string `json:"output_dtype"`
 
 	EncodingFormat string   `json:"encoding_format"`
 	EmbeddingType  oneOrAll `json:"embedding_type"` // Jina's name for it
@@ -46,6 +53,19 @@ func (o *oneOrAll) UnmarshalJSON(data []byte) error {
 		return json.Unmarshal(data, &(*o)[0])
 	}
 	return json.Unmarshal(data, (*[]string)(o))
+}
+
+// encoder returns what writes a vector in the format that is asked for.
+func (b *openAIBody) encoder() (func(v []float32) any, error) {
+	if b.OutputDtype != nil && *b.OutputDtype != "float" {
+		voyage := voyageBody{OutputDtype: b.OutputDtype}
+		if b.EncodingFormat != "" {
+			voyage.EncodingFormat = &b.EncodingFormat
+		}
+		return voyage.encoder()
+	}
+	format, err := b.format()
+	return func(v []float32) any { return encodeVector(format, v) }, err
 }
 
 // format returns the format of vectors that is asked for.
@@ -167,7 +187,7 @@ func (s *Server) composed(b *openAIBody, f openAIItemBody, param string) (input,
 		}
 		in.picture = p
 	}
-	role, instruction, err := openAIRole(b.Role, b.Task)
+	role, instruction, err := b.steer()
 	if err != nil {
 		return in, err
 	}
@@ -186,8 +206,22 @@ func (s *Server) composed(b *openAIBody, f openAIItemBody, param string) (input,
 	if n := b.TruncateTokens; n != nil && *n != -1 {
 		return in, invalid("truncate_prompt_tokens", "want -1, the model's own limit")
 	}
-	in.truncate = b.Truncate || b.TruncateTokens != nil
+	in.truncate = b.Truncate || b.TruncateTokens != nil || b.Truncation != nil && *b.Truncation
 	return in, nil
+}
+
+// steer returns the role and instruction that the body asks for.
+func (b *openAIBody) steer() (bgevl.Role, *string, error) {
+	if b.InputType == "" || b.Role != "" {
+		return openAIRole(b.Role, b.Task)
+	}
+	switch b.InputType {
+	case "query":
+		return openAIRole("", b.Task)
+	case "document", "passage": // the latter is NVIDIA's
+		return bgevl.RoleCandidate, nil, nil
+	}
+	return 0, nil, invalid("input_type", "want query or document")
 }
 
 // chatMessage is a message of vLLM's form.

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -14,11 +15,11 @@ import (
 )
 
 // teiRoutes are those of Hugging Face's text-embeddings-inference, which is also what an inference endpoint of theirs
-// answers: POST / is POST /embed. GET /health, /ping and /metrics are everyone's.
+// answers: POST / is POST /embed or POST /similarity, as its body has it. GET /health, /ping and /metrics are everyone's.
 func (s *Server) teiRoutes() []route {
 	return []route{
 		{pattern: "POST /embed", dialect: teiError, handle: s.teiEmbed},
-		{pattern: "POST /{$}", dialect: teiError, handle: s.teiEmbed},
+		{pattern: "POST /{$}", dialect: teiError, handle: s.teiRoot},
 		{pattern: "POST /similarity", dialect: teiError, handle: s.teiSimilarity},
 		{pattern: "POST /tokenize", dialect: teiError, handle: s.teiTokenize},
 		{pattern: "GET /info", dialect: teiError, handle: s.teiInfo},
@@ -123,18 +124,51 @@ func (s *Server) teiInputs(o *teiOptions, list *items, field string) ([]input, e
 	return inputs, nil
 }
 
+// teiEmbedBody is the body of POST /embed.
+type teiEmbedBody struct {
+	Inputs     items `json:"inputs"`
+	Normalize  *bool `json:"normalize"`
+	Dimensions *int  `json:"dimensions"`
+	teiOptions
+}
+
 // teiEmbed answers POST /embed.
 func (s *Server) teiEmbed(w http.ResponseWriter, r *http.Request) error {
 	started := time.Now()
-	var body struct {
-		Inputs     items `json:"inputs"`
-		Normalize  *bool `json:"normalize"`
-		Dimensions *int  `json:"dimensions"`
-		teiOptions
-	}
+	var body teiEmbedBody
 	if err := s.decodeBody(r, &body); err != nil {
 		return err
 	}
+	return s.teiEmbedded(w, r, &body, started)
+}
+
+// teiRoot answers POST /. Inputs with a source are those of POST /similarity, which clients send here too.
+func (s *Server) teiRoot(w http.ResponseWriter, r *http.Request) error {
+	started := time.Now()
+	var raw json.RawMessage
+	if err := s.decodeBody(r, &raw); err != nil {
+		return err
+	}
+	var probe struct {
+		Inputs struct {
+			Source json.RawMessage `json:"source_sentence"`
+		} `json:"inputs"`
+	}
+	if err := decodeJSON(raw, &probe); err == nil && probe.Inputs.Source != nil {
+		var body teiSimilarityBody
+		if err := decodeJSON(raw, &body); err != nil {
+			return err
+		}
+		return s.teiScored(w, r, &body, started)
+	}
+	var body teiEmbedBody
+	if err := decodeJSON(raw, &body); err != nil {
+		return err
+	}
+	return s.teiEmbedded(w, r, &body, started)
+}
+
+func (s *Server) teiEmbedded(w http.ResponseWriter, r *http.Request, body *teiEmbedBody, started time.Time) error {
 	dim, err := s.dimensions(body.Dimensions, "dimensions")
 	if err != nil {
 		return err
@@ -181,20 +215,27 @@ func teiHeaders(w http.ResponseWriter, inputs []input, out *embedded, started ti
 	report(w, out)
 }
 
-// teiSimilarity answers POST /similarity: the cosines of a sentence, which prompts and hints are about, and others, which
-// are candidates.
+// teiSimilarityBody is the body of POST /similarity.
+type teiSimilarityBody struct {
+	Inputs struct {
+		Source    *item `json:"source_sentence"`
+		Sentences items `json:"sentences"`
+	} `json:"inputs"`
+	Parameters teiOptions `json:"parameters"`
+}
+
+// teiSimilarity answers POST /similarity.
 func (s *Server) teiSimilarity(w http.ResponseWriter, r *http.Request) error {
 	started := time.Now()
-	var body struct {
-		Inputs struct {
-			Source    *item `json:"source_sentence"`
-			Sentences items `json:"sentences"`
-		} `json:"inputs"`
-		Parameters teiOptions `json:"parameters"`
-	}
+	var body teiSimilarityBody
 	if err := s.decodeBody(r, &body); err != nil {
 		return err
 	}
+	return s.teiScored(w, r, &body, started)
+}
+
+// teiScored answers with the cosines of a sentence, which prompts and hints are about, and others, which are candidates.
+func (s *Server) teiScored(w http.ResponseWriter, r *http.Request, body *teiSimilarityBody, started time.Time) error {
 	if body.Inputs.Source == nil {
 		return emptyInput("inputs.source_sentence")
 	}

@@ -144,6 +144,11 @@ func TestTEISimilarity(t *testing.T) {
 		bgevl.Score(source, fakeVector(candidateInput("cat"), 16)), bgevl.Score(source, fakeVector(asCandidate(imageInput()), 16)),
 	}, scores, 1e-6)
 	assert.NotEmpty(t, got.header.Get("x-total-time"))
+	const body = `{"inputs":{"source_sentence":"cat","sentences":["a","b"]}}`
+	same, root := post(h, "/similarity", body), post(h, "/", body)
+	assert.Equal(t, 200, root.status)
+	assert.Equal(t, same.body, root.body, "clients of inference endpoints send it to the root")
+	assert.Equal(t, 422, post(h, "/", `{"inputs":{"source_sentence":"cat","sentences":7}}`).status)
 }
 
 // TestTEITokenize compares with what real models count when they embed the same.

@@ -61,7 +61,7 @@ func (s *Server) voyageEmbed(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	kind, inBase64, err := body.encoding()
+	encode, err := body.encoder()
 	if err != nil {
 		return err
 	}
@@ -79,11 +79,7 @@ func (s *Server) voyageEmbed(w http.ResponseWriter, r *http.Request) error {
 	}
 	data := make([]voyageItem, len(vectors))
 	for i, v := range vectors {
-		numbers := encodeVector(kind, v)
-		data[i] = voyageItem{Object: "embedding", Embedding: numbers, Index: i, Truncated: out.results[i].Truncated}
-		if inBase64 {
-			data[i].Embedding = base64Numbers(numbers)
-		}
+		data[i] = voyageItem{Object: "embedding", Embedding: encode(v), Index: i, Truncated: out.results[i].Truncated}
 	}
 	response := map[string]any{"object": "list", "data": data, "model": s.opt.ModelName, "usage": voyageUsage(inputs, out)}
 	if out.warnings != nil {
@@ -106,14 +102,14 @@ func voyageUsage(inputs []input, out *embedded) map[string]int {
 	return map[string]int{"text_tokens": out.tokens, "total_tokens": out.tokens, "images": images, "image_pixels": 0, "video_pixels": 0}
 }
 
-// encoding returns the type of numbers that is asked for, and whether they are to come in base64.
-func (b *voyageBody) encoding() (kind string, inBase64 bool, err error) {
-	kind = "float"
+// encoder returns what writes a vector with the type of numbers that is asked for, in base64 or not.
+func (b *voyageBody) encoder() (func(v []float32) any, error) {
+	kind, inBase64 := "float", false
 	if b.OutputDtype != nil {
 		kind = *b.OutputDtype
 	}
 	if kind == "base64" || !slices.Contains(vectorFormats(), kind) {
-		return "", false, invalid("output_dtype", "want float, int8, uint8, binary or ubinary")
+		return nil, invalid("output_dtype", "want float, int8, uint8, binary or ubinary")
 	}
 	for _, f := range []struct {
 		name  string
@@ -124,10 +120,13 @@ func (b *voyageBody) encoding() (kind string, inBase64 bool, err error) {
 		case *f.value == "base64":
 			inBase64 = true
 		case *f.value != "float":
-			return "", false, invalid(f.name, "want base64, or leave it out for numbers")
+			return nil, invalid(f.name, "want base64, or leave it out for numbers")
 		}
 	}
-	return kind, inBase64, nil
+	if inBase64 {
+		return func(v []float32) any { return base64Numbers(encodeVector(kind, v)) }, nil
+	}
+	return func(v []float32) any { return encodeVector(kind, v) }, nil
 }
 
 // voyageInputs returns the inputs that a body asks for.

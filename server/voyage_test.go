@@ -84,6 +84,45 @@ func TestVoyageEncodings(t *testing.T) {
 	}
 }
 
+// TestVoyageTexts sends what Voyage's clients send to the path of OpenAI's: all of it has to count, since they read the
+// answer by it.
+func TestVoyageTexts(t *testing.T) {
+	h := newTest(t, newFake(), nil).Handler()
+	query, document := fakeVector(textInput("cat"), 16), fakeVector(candidateInput("cat"), 16)
+	short, err := shorten(document, 8, "")
+	require.NoError(t, err)
+	for body, want := range map[string]any{
+		`{"input":"cat","input_type":"query","truncation":true,"encoding_format":"base64","output_dtype":null}`: base64Floats(query),
+		`{"input":["cat"],"input_type":"document","encoding_format":"base64","output_dtype":"float"}`:           base64Floats(document),
+		`{"input":"cat","input_type":"passage"}`:                                                                document,
+		`{"input":"cat","input_type":null}`:                                                                     query,
+		`{"input":"cat","input_type":"query","role":"candidate"}`:                                               document,
+		`{"input":"cat","input_type":"document","output_dimension":8}`:                                          short,
+		`{"input":"cat","output_dtype":"int8"}`:                                                                 int8s(query),
+		`{"input":"cat","output_dtype":"int8","encoding_format":"base64"}`:                                      base64Numbers(int8s(query)),
+		`{"input":"cat","output_dtype":"binary","encoding_format":"base64"}`:                                    base64Numbers(signedBinary(query)),
+	} {
+		got := post(h, "/v1/embeddings", body)
+		require.Equal(t, 200, got.status, "%s: %s", body, got.body)
+		var out struct{ Data []struct{ Embedding any } }
+		got.decode(t, &out)
+		require.Len(t, out.Data, 1)
+		assert.Equal(t, plain(t, want), out.Data[0].Embedding, body)
+	}
+	assert.Equal(t, "0", post(h, "/v1/embeddings", `{"input":"long","truncation":true}`).header.Get(headerTruncated))
+	for body, says := range map[string]string{
+		`{"input":"cat","input_type":"other"}`:                             "input_type: want query or document",
+		`{"input":"cat","output_dtype":"hex"}`:                             "output_dtype: want",
+		`{"input":"cat","output_dtype":"int8","encoding_format":"binary"}`: "encoding_format: want base64",
+		`{"input":"cat","output_dimension":17}`:                            "dimensions: want 1 to 16",
+		`{"input":"long","truncation":false}`:                              "input: 100 tokens",
+	} {
+		got := post(h, "/v1/embeddings", body)
+		assert.Equal(t, 400, got.status, body)
+		assert.Contains(t, got.body, says, body)
+	}
+}
+
 // TestVoyageTruncated wants a cut to be said beside the embedding.
 func TestVoyageTruncated(t *testing.T) {
 	h := newTest(t, newFake(), nil).Handler()
