@@ -1,6 +1,6 @@
 //go:build !bgevl_static
 
-// Processor features: cpuid and xgetbv on x86, the auxiliary vector on Linux on Arm.
+// Processor features: cpuid and xgetbv on x86, the auxiliary vector on Linux on Arm, sysctl on Macs.
 //
 // The compiler's own __builtin_cpu_supports would do, but each compiler knows other names; cpuid does not change.
 #include "cpu.h"
@@ -64,10 +64,29 @@ unsigned bge_cpu_features(void) {
     return have;
 }
 
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <stddef.h>
+#include <sys/sysctl.h>
+
+static int has(const char *feature) {
+    int value = 0;
+    size_t size = sizeof value;
+    return !sysctlbyname(feature, &value, &size, NULL, 0) && value;
+}
+
+unsigned bge_cpu_features(void) {
+    unsigned have = BGE_CPU_NEON | BGE_CPU_DOTPROD; // every M
+    if (has("hw.optional.arm.FEAT_I8MM"))
+        have |= BGE_CPU_I8MM;
+    if (has("hw.optional.arm.FEAT_BF16"))
+        have |= BGE_CPU_ARMBF16;
+    return have;
+}
+
 #elif defined(__aarch64__)
 unsigned bge_cpu_features(void) {
-    return BGE_CPU_NEON | BGE_CPU_DOTPROD;
-} // every Apple processor
+    return BGE_CPU_NEON;
+}
 
 #else
 unsigned bge_cpu_features(void) {

@@ -21,6 +21,8 @@ static const candidate candidates[] = {
     {"avxvnni", &bge_kernels_avxvnni, BGE_CPU_AVX2 | BGE_CPU_AVXVNNI},
     {"avx2", &bge_kernels_avx2, BGE_CPU_AVX2},
 #elif defined(__aarch64__)
+    {"neoni8mm", BGE_HAVE_NEONI8MM ? &bge_kernels_neoni8mm : NULL, BGE_CPU_NEON | BGE_CPU_I8MM},
+    {"neondot", BGE_HAVE_NEONDOT ? &bge_kernels_neondot : NULL, BGE_CPU_NEON | BGE_CPU_DOTPROD},
     {"neon", &bge_kernels_neon, BGE_CPU_NEON},
 #endif
     {"portable", &bge_kernels_portable, 0},

@@ -11,9 +11,11 @@
 //   kernels_patches.c    pixels to rows of patches
 //   kernels_rows.c       rows picked, added and multiplied
 //   kernels_simd_loops.h     the inner loops, written once over the vector type of each of:
-//   kernels_portable.c, kernels_avx2.c, kernels_avxvnni.c, kernels_avx512.c, kernels_neon.c
+//   kernels_portable.c, kernels_avx2.c, kernels_avxvnni.c, kernels_avx512.c, kernels_neon.c, kernels_neondot.c,
+//   kernels_neoni8mm.c
 //   kernels_codes.h          products of integers, written once likewise, over the panels of kernels_panels.h, which
-//                            are made of the blocks of kernels_unpack.h
+//                            are made of the blocks of kernels_unpack.h, and activations of kernels_encode.h
+//   kernels_neon_codes.h     the same for NEON
 //
 // cgo builds them with `go build`; by hand: cc -std=c11 -O3 -c kernels*.c cpu.c. No file needs a machine flag: the
 // instruction set is a function attribute. Nothing here knows ggml, except that weight types have its numbers.
@@ -170,7 +172,7 @@ typedef struct bge_rows_args {
 
 // One instruction set. Call through the functions below.
 struct bge_kernels {
-    const char *name; // "ref", "portable", "avx2", "avxvnni", "avx512", "neon"
+    const char *name; // as BGEVL_CPU has it: "ref", "avx2", "neondot", ...
     int32_t bf16;     // 1: multiplies bf16 pairs where bge_linear_args.allow_bf16 asks for it
     int32_t panel;    // rows of W in one packed panel; 0: packed is the same as row by row
     const void *simd; // inner loops of a fast table; NULL for the reference

@@ -9,7 +9,20 @@
 extern const bge_kernels bge_kernels_ref, bge_kernels_portable;
 extern const bge_kernels bge_kernels_avx2, bge_kernels_avxvnni;                              // x86-64
 extern const bge_kernels bge_kernels_avx512, bge_kernels_avx512vnni, bge_kernels_avx512bf16; // x86-64
-extern const bge_kernels bge_kernels_neon;                                                   // aarch64
+extern const bge_kernels bge_kernels_neon, bge_kernels_neondot, bge_kernels_neoni8mm;        // aarch64
+
+// Whether the last two are part of this build: Clang before 16 has no intrinsics but those that a whole program may
+// use.
+#if defined(__aarch64__) && (!defined(__clang__) || __clang_major__ >= 16 || defined(__ARM_FEATURE_DOTPROD))
+#define BGE_HAVE_NEONDOT 1
+#else
+#define BGE_HAVE_NEONDOT 0
+#endif
+#if defined(__aarch64__) && (!defined(__clang__) || __clang_major__ >= 16 || defined(__ARM_FEATURE_MATMUL_INT8))
+#define BGE_HAVE_NEONI8MM 1
+#else
+#define BGE_HAVE_NEONI8MM 0
+#endif
 
 static inline int64_t bge_type_size(int32_t type) {
     return type == BGE_TYPE_F32 ? 4 : 2;

@@ -1,111 +1,101 @@
 //go:build !bgevl_static
 
-// NEON of 64-bit Arm. Build: see kernels.h; for Arm from elsewhere, aarch64-linux-gnu-gcc and qemu-aarch64.
+// NEON of every 64-bit Arm processor. Build: see kernels.h; for Arm from elsewhere, aarch64-linux-gnu-gcc and
+// qemu-aarch64.
 //
-// 32 registers of 4 floats: a tile of 6 rows x 16 columns keeps 24 sums, 4 vectors of weights and an activation, and
-// needs 10 loads for 24 multiply-adds.
+// SMLAL multiplies 8 pairs of bytes and adds each product to a sum in 16 bits: twice the work of a float multiply-add.
+// A sum holds 8 products of codes below 32 (31 * 127 * 8 = 31496) or from -32 on (32 * 127 * 8 = 32512), so a whole
+// block of 4 terms a lane and step; of codes of 8 bits it holds 2 (128 * 127 * 2 = 32512).
 #if defined(__aarch64__)
-#include <arm_neon.h>
-#include <math.h>
+#include "kernels_neon.h"
 
-#include "kernels_simd.h"
+// 2 rows x 16 columns: 16 sums, since each of 4 columns takes two vectors of 16 bits.
+enum { CODE_MR = 2 };
+#define CODES_SIMD
+#define PAIRED_STEPS 0
+#include "kernels_neon_codes.h"
 
-#define SIMD // NEON is part of the base architecture
-#define V static inline __attribute__((always_inline))
-
-enum { MR = 6, NV = 4, VL = 4, WIDE = 16, WIDEN_F16_TILES = 2, WIDEN_BF16_TILES = 2 };
-typedef float32x4_t vf;
-
-V vf v_zero(void) {
-    return vdupq_n_f32(0);
-}
-V vf v_set1(float x) {
-    return vdupq_n_f32(x);
-}
-V vf v_load(const float *p) {
-    return vld1q_f32(p);
-}
-V void v_store(float *p, vf x) {
-    vst1q_f32(p, x);
-}
-V vf v_add(vf a, vf b) {
-    return vaddq_f32(a, b);
-}
-V vf v_sub(vf a, vf b) {
-    return vsubq_f32(a, b);
-}
-V vf v_mul(vf a, vf b) {
-    return vmulq_f32(a, b);
-}
-V vf v_div(vf a, vf b) {
-    return vdivq_f32(a, b);
-}
-V vf v_fma(vf a, vf b, vf c) {
-    return vfmaq_f32(c, a, b);
-}
-V vf v_max(vf a, vf b) {
-    return vmaxq_f32(a, b);
-}
-V vf v_load_f16(const uint16_t *p) {
-    return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)));
-}
-V vf v_even(const uint16_t *p) {
-    return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_u16(vld1q_u16(p)), 16));
+// The 4 terms from p on in every lane.
+V int8x16_t four_terms(const char *p) {
+    int32_t four;
+    memcpy(&four, p, sizeof four);
+    return vreinterpretq_s8_s32(vdupq_n_s32(four));
 }
 
-V vf v_odd(const uint16_t *p) {
-    return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_u16(vld1q_u16(p)), vdupq_n_u32(0xffff0000u)));
+V int8x16_t weights_at(const char *b, int step, int v) {
+    return vld1q_s8((const int8_t *)b + (step * NV + v) * 16);
 }
 
-V vf v_not_negative(vf x, vf a, vf b) {
-    return vbslq_f32(vcltzq_f32(x), b, a);
+// s[i][v][half]: sums of 4 lanes for each 2 columns.
+CODES_INLINE void block_of_small(const int rows, const int terms, const char *a, int64_t a_row, const char *b,
+                                 int32x4_t s[CODE_MR][NV][2]) {
+    int16x8_t sum[CODE_MR][NV][2];
+    UNROLL for (int i = 0; i < rows; i++) UNROLL for (int v = 0; v < NV; v++) sum[i][v][0] = sum[i][v][1] =
+        vdupq_n_s16(0);
+    UNROLL for (int k = 0; k < terms / 4; k++) {
+        int8x16_t x[CODE_MR], w[NV];
+        load_step(b + k * 4 * PANEL, w);
+        UNROLL for (int i = 0; i < rows; i++) x[i] = four_terms(a + i * a_row + k * 4);
+        UNROLL for (int v = 0; v < NV; v++) UNROLL for (int i = 0; i < rows; i++) {
+            sum[i][v][0] = vmlal_s8(sum[i][v][0], vget_low_s8(w[v]), vget_low_s8(x[i]));
+            sum[i][v][1] = vmlal_high_s8(sum[i][v][1], w[v], x[i]);
+            keep(sum[i][v][0]);
+            keep(sum[i][v][1]);
+        }
+        after(sum[rows - 1][NV - 1][1], b);
+    }
+    UNROLL for (int i = 0; i < rows; i++) UNROLL for (int v = 0; v < NV; v++) {
+        s[i][v][0] = vpaddlq_s16(sum[i][v][0]);
+        s[i][v][1] = vpaddlq_s16(sum[i][v][1]);
+    }
 }
 
-V vf v_below(const int32_t *limit, int32_t j, vf a, vf b) {
-    return vbslq_f32(vcgtq_s32(vld1q_s32(limit), vdupq_n_s32(j)), a, b);
+CODES_INLINE void block_of_any(const int rows, const int terms, const char *a, int64_t a_row, const char *b,
+                               int32x4_t s[CODE_MR][NV][2]) {
+    UNROLL for (int i = 0; i < rows; i++) UNROLL for (int v = 0; v < NV; v++) s[i][v][0] = s[i][v][1] = vdupq_n_s32(0);
+    UNROLL for (int k = 0; k < terms / 4; k += 2) {
+        int8x16_t x[CODE_MR], next[CODE_MR];
+        UNROLL for (int i = 0; i < rows; i++) {
+            x[i] = four_terms(a + i * a_row + k * 4);
+            next[i] = four_terms(a + i * a_row + k * 4 + 4);
+        }
+        UNROLL for (int v = 0; v < NV; v++) {
+            const int8x16_t w = weights_at(b, k, v), w_next = weights_at(b, k + 1, v);
+            UNROLL for (int i = 0; i < rows; i++) {
+                const int16x8_t low = vmull_s8(vget_low_s8(w), vget_low_s8(x[i]));
+                const int16x8_t high = vmull_high_s8(w, x[i]);
+                s[i][v][0] = vpadalq_s16(s[i][v][0], vmlal_s8(low, vget_low_s8(w_next), vget_low_s8(next[i])));
+                s[i][v][1] = vpadalq_s16(s[i][v][1], vmlal_high_s8(high, w_next, next[i]));
+                keep(s[i][v][0]);
+                keep(s[i][v][1]);
+            }
+            after(s[rows - 1][v][1], b);
+        }
+    }
 }
 
-V float v_sum(vf x) {
-    const float32x2_t two = vadd_f32(vget_low_f32(x), vget_high_f32(x));
-    return vget_lane_f32(two, 0) + vget_lane_f32(two, 1);
+CODES_INLINE void block_sums(const int rows, const int terms, const int small, const char *a, int64_t a_row,
+                             const char *b, int32x4_t s[CODE_MR][NV]) {
+    int32x4_t halves[CODE_MR][NV][2];
+    if (small)
+        block_of_small(rows, terms, a, a_row, b, halves);
+    else
+        block_of_any(rows, terms, a, a_row, b, halves);
+    UNROLL for (int i = 0; i < rows; i++) UNROLL for (int v = 0; v < NV; v++) s[i][v] =
+        vpaddq_s32(halves[i][v][0], halves[i][v][1]);
 }
 
-// 2^x = 2^i 2^f, i the nearest integer; 2^f - 1 = f q(f) with a relative error of 2e-9, so that rounding is what is
-// left. Results under 2^-126 come out as 2^-126.
-V vf v_exp2(vf x) {
-    x = vmaxq_f32(vminq_f32(x, v_set1(127.999f)), v_set1(-126));
-    const int32x4_t i = vcvtnq_s32_f32(x);
-    const vf f = v_sub(x, vcvtq_f32_s32(i));
-    vf q = v_set1(1.5353362e-4f);
-    q = v_fma(q, f, v_set1(1.33988750e-3f));
-    q = v_fma(q, f, v_set1(9.61843692e-3f));
-    q = v_fma(q, f, v_set1(5.55033237e-2f));
-    q = v_fma(q, f, v_set1(2.40226477e-1f));
-    q = v_fma(q, f, v_set1(6.93147182e-1f));
-    q = v_fma(q, f, v_set1(1));
-    return vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(q), vshlq_n_s32(i, 23)));
-}
+#define CODES(kind, block, small, min)                                                                                 \
+    GEMM_CODES(kind, block, small, min, 1)                                                                             \
+    GEMM_CODES(kind, block, small, min, 2)                                                                             \
+    static const bge_gemms gemms_##kind = {.one = {NULL, gemm_##kind##_1, gemm_##kind##_2}};
 
-#include "kernels_simd_loops.h"
+CODES(u5, 32, 1, 1)
+CODES(s6, 32, 1, 0)
+CODES(s6_16, 16, 1, 0)
+CODES(s8, 32, 0, 0)
 
-// clang-format takes the list of instances for an expression.
-// clang-format off
-#define TABLE(kind)                                                                                                    \
-    GEMM(kind, 1, 1) GEMM(kind, 2, 1) GEMM(kind, 3, 1) GEMM(kind, 4, 1) GEMM(kind, 5, 1)                               \
-    GEMM(kind, 6, 1) GEMM(kind, 1, 4) GEMM(kind, 2, 2)                                                                 \
-    static const bge_gemms gemms_##kind = {                                                                            \
-        .one = {NULL, gemm_##kind##_1x1, gemm_##kind##_2x1, gemm_##kind##_3x1, gemm_##kind##_4x1,                      \
-                gemm_##kind##_5x1, gemm_##kind##_6x1},                                                                 \
-        .wide = {NULL, gemm_##kind##_1x4, gemm_##kind##_2x2},                                                          \
-        .wide_panels = {0, 4, 2},                                                                                      \
-    };
-// clang-format on
-
-TABLE(f32)
-TABLE(f16)
-TABLE(bf16)
-
-static const bge_simd simd = {FLOAT_LOOPS(NULL, round_to_bf16)};
+static const bge_simd simd = {FLOAT_LOOPS(NULL, round_to_bf16), NEON_CODES};
 
 const bge_kernels bge_kernels_neon = KERNELS("neon", 0, simd);
 

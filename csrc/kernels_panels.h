@@ -1,5 +1,5 @@
 // Panels of quantised weights: what kernels_linear.c keeps of a matrix, and what its products read of that. Included by
-// kernels_codes.h, with what that needs defined.
+// kernels_codes.h and kernels_neon_codes.h, with what they need defined.
 //
 // A packed matrix holds what the file holds, bit for bit but for 6-bit scales, which take 8 here, in the order in which
 // the products ask for it, so that getting a slice ready takes shifts and masks of whole vectors. A block of all rows
@@ -14,7 +14,13 @@
 //           i8[4][panel][4]
 //
 // A product of 16 bits reads pairs of terms, so the second and third of 4 terms change places for it: their bytes then
-// are the low and the high halves of two pairs.
+// are the low and the high halves of two pairs. One of matrices reads 8 terms of a column in one piece: PAIRED_STEPS
+// has words of two steps change places for it, so that of each 4 columns the first step holds both words of the first
+// two, and the second step those of the last two.
+//
+//   WIDE_CODES     1: weights of 6 and 8 bits are read as 16 bits
+//   SIGNED_CODES   1: weights of types without minima are read as signed bytes, and no minimum is made of their zero
+//   PAIRED_STEPS   1: as above
 #ifndef BGE_KERNELS_PANELS_H
 #define BGE_KERNELS_PANELS_H
 
@@ -51,7 +57,23 @@ INLINE panel_shape shape_of(int32_t type) {
     }
 }
 
+// Whether products read signed bytes, zero taken away.
+INLINE int reads_signed(const panel_shape s) {
+    return SIGNED_CODES && s.zero && !s.wide;
+}
+
 // ---- packing ----
+
+// Two steps of all rows, for PAIRED_STEPS.
+INLINE void pair_steps(word *t) {
+    for (int i = 0; i < PANEL; i += 4) {
+        word *first = t + i, *second = t + PANEL + i;
+        const word a[4] = {first[0], second[0], first[1], second[1]};
+        const word b[4] = {first[2], second[2], first[3], second[3]};
+        memcpy(first, a, sizeof a);
+        memcpy(second, b, sizeof b);
+    }
+}
 
 // Codes of a block of all rows, [values / 4][panel] of 4 terms, to low and high; returns what follows them.
 INLINE char *pack_codes(const word *restrict t, const panel_shape s, char *to) {
@@ -106,6 +128,8 @@ static SIMD void pack_panel(int32_t type, const char *src, int64_t row_bytes, in
         for (int64_t r = 0; r < rows; r++)
             unpack_block(type, src + r * row_bytes + block * bytes, q + r * s.values, &scales[r]);
         bge_transpose_floats((const float *)(const void *)q, rows, s.values / 4, t, PANEL);
+        for (int step = 0; PAIRED_STEPS && step < s.values / 4; step += 2)
+            pair_steps((word *)t + step * PANEL);
         to = pack_scales(scales, type, s, pack_codes((const word *)t, s, to));
     }
 }
@@ -116,6 +140,7 @@ static SIMD void pack_panel(int32_t type, const char *src, int64_t row_bytes, in
 typedef uint32_t words __attribute__((vector_size(VL * 4), aligned(4), may_alias));
 typedef int32_t ints __attribute__((vector_size(VL * 4)));
 typedef float reals __attribute__((vector_size(VL * 4)));
+typedef uint8_t bytes __attribute__((vector_size(VL * 4)));
 
 // The codes of 4 terms, of which `step` says where they stand.
 INLINE words codes_at(const words *low, const words *high, const panel_shape s, const int step, const int v) {
@@ -148,7 +173,7 @@ INLINE const char *expand_codes(const char *from, const panel_shape s, char *to)
                     out[2 * step * NV + v] = (((x & halves) | top) - zeros) ^ top;
                     out[(2 * step + 1) * NV + v] = (((x >> 8 & halves) | top) - zeros) ^ top;
                 } else {
-                    out[step * NV + v] = x;
+                    out[step * NV + v] = reads_signed(s) ? (words)((bytes)x - (uint8_t)s.zero) : x;
                 }
             }
     }
@@ -170,6 +195,8 @@ INLINE const char *expand_scale(const char *from, const panel_shape s, float *d,
     for (int v = 0; v < NV; v++) {
         const vf scale = halves_at(from, v);
         v_store(d + v * VL, scale);
+        if (reads_signed(s))
+            continue;
         v_store(m + v * VL, s.zero ? v_mul(scale, v_set1((float)-s.zero)) : halves_at(from + 2 * PANEL, v));
     }
     return from + (s.zero ? 2 : 4) * PANEL;
@@ -196,7 +223,8 @@ INLINE const char *expand_q6_scales(const char *from, const panel_shape s, float
         for (int j = 0; j < 16; j++) {
             const vf of_16 = v_mul(scale, scales_at(from + 2 * PANEL, j, 1, v));
             v_store(d + j * PANEL + v * VL, of_16);
-            v_store(m + j * PANEL + v * VL, v_mul(of_16, v_set1((float)-s.zero)));
+            if (!reads_signed(s))
+                v_store(m + j * PANEL + v * VL, v_mul(of_16, v_set1((float)-s.zero)));
         }
     }
     return from + 18 * PANEL;
@@ -219,7 +247,8 @@ INLINE void expand_blocks(const int32_t type, const char *from, int64_t n, char 
     }
 }
 
-// n terms of one panel. w: u8[n / 4][panel][4] or i16[n / 2][panel][2]; d and m: [scales][panel].
+// n terms of one panel. w: u8 or i8[n / 4][panel][4], i16[n / 2][panel][2], or with PAIRED_STEPS
+// [n / 8][2][panel / 4][2][8], which is half of each 4 columns after the other; d and m: [scales][panel].
 static SIMD void expand_panel(int32_t type, const char *from, int64_t n, void *w, float *d, float *m) {
 #define EXPAND(t)                                                                                                      \
     case t:                                                                                                            \

@@ -16,6 +16,10 @@ enum {
     BGE_B_U5,    // below 32, a scale for each 32
     BGE_B_U8,    // any, a scale for each 32
     BGE_B_U8_16, // any, a scale for each 16
+    // The same as signed bytes, of types without minima:
+    BGE_B_S6,    // -32 to 31, a scale for each 32
+    BGE_B_S6_16, // -32 to 31, a scale for each 16
+    BGE_B_S8,    // any, a scale for each 32
     // Codes as signed 16 bits [k/2][panel][2], times BGE_X_INT16:
     BGE_B_S16,    // a scale for each 32
     BGE_B_S16_16, // a scale for each 16
