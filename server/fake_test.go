@@ -87,6 +87,17 @@ func (m *fakeModel) EmbedResults(ctx context.Context, inputs []bgevl.Input) ([]b
 	return out, nil
 }
 
+// forgetfulModel is a fakeModel that keeps no record, for very many calls, and knows no bad texts.
+type forgetfulModel struct{ *fakeModel }
+
+func (m *forgetfulModel) EmbedResults(_ context.Context, inputs []bgevl.Input) ([]bgevl.Result, error) {
+	out := make([]bgevl.Result, len(inputs))
+	for i, in := range inputs {
+		out[i] = bgevl.Result{Index: i, Tokens: 3, Embedding: fakeVector(in, m.dim)}
+	}
+	return out, nil
+}
+
 func (m *fakeModel) note(inputs []bgevl.Input) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -57,6 +57,7 @@ func serve(t *testing.T, s *Server) *live {
 // end stops a server and waits for it, at most as long as it may take.
 func (l *live) end(t *testing.T) {
 	t.Helper()
+	l.client.CloseIdleConnections() // a connection that was opened and not used is waited for
 	l.stop()
 	select {
 	case err := <-l.served:
