@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"io"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -30,7 +31,7 @@ func TestDecodeJSON(t *testing.T) {
 		err := decodeJSON([]byte(c.body), &openAIBody{})
 		require.Error(t, err, name)
 		assert.Contains(t, err.Error(), c.message, name)
-		assert.Equal(t, 400, err.(*apiError).status, name)
+		assert.Equal(t, 400, seen(err).status, name)
 	}
 	// Brackets and commas within strings are text.
 	var b openAIBody
@@ -66,7 +67,7 @@ func TestBodySize(t *testing.T) {
 	assert.Equal(t, 200, r.status, "as long as it may be")
 
 	body := &endless{}
-	request := httptest.NewRequest("POST", "/v1/embeddings", body)
+	request := httptest.NewRequest(http.MethodPost, "/v1/embeddings", body)
 	request.Host, request.ContentLength = "localhost", -1
 	request.Header.Set("Content-Type", "application/json")
 	w := httptest.NewRecorder()
@@ -106,7 +107,7 @@ func TestBudget(t *testing.T) {
 // TestBodyEndsEarly has a body break off.
 func TestBodyEndsEarly(t *testing.T) {
 	h := newTest(t, newFake(), nil).Handler()
-	r := httptest.NewRequest("POST", "/v1/embeddings", io.MultiReader(strings.NewReader(`{"input"`), broken{}))
+	r := httptest.NewRequest(http.MethodPost, "/v1/embeddings", io.MultiReader(strings.NewReader(`{"input"`), broken{}))
 	r.Host = "localhost"
 	r.Header.Set("Content-Type", "application/json")
 	w := httptest.NewRecorder()
@@ -135,7 +136,7 @@ func FuzzEmbeddings(f *testing.F) {
 	m := &forgetfulModel{newFake()}
 	h := newTest(f, m, &Options{MaxInputs: 4}).Handler()
 	f.Fuzz(func(t *testing.T, data []byte) {
-		r := httptest.NewRequest("POST", "/v1/embeddings", bytes.NewReader(data))
+		r := httptest.NewRequest(http.MethodPost, "/v1/embeddings", bytes.NewReader(data))
 		r.Host = "localhost"
 		r.Header.Set("Content-Type", "application/json")
 		w := httptest.NewRecorder()

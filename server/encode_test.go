@@ -22,7 +22,7 @@ func TestShorten(t *testing.T) {
 	for _, dim := range []int{-1, 4, math.MinInt} {
 		_, err = shorten(v, dim, "dimensions")
 		require.Error(t, err)
-		assert.Equal(t, "dimensions", err.(*apiError).param)
+		assert.Equal(t, "dimensions", seen(err).param)
 	}
 	_, err = shorten([]float32{0, 0, 1}, 2, "dimensions")
 	assert.Error(t, err, "nothing is left")

@@ -290,7 +290,7 @@ func TestNewPicture(t *testing.T) {
 		"/etc/passwd.", "../../x.png", "C:\\x.png", "http://x", "file:x", "\x00", "AAAA=A", "é"} {
 		_, err := s.newPicture(ref, "p")
 		if assert.Error(t, err, ref) {
-			e := err.(*apiError)
+			e := seen(err)
 			assert.Equal(t, fmt.Sprint(400, codeImage, "p"), fmt.Sprint(e.status, e.code, e.param))
 		}
 	}

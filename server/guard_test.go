@@ -183,7 +183,7 @@ func TestFetchMetadata(t *testing.T) {
 func TestHostWithKey(t *testing.T) {
 	h := newTest(t, newFake(), &Options{APIKeys: []string{"k"}}).Handler()
 	ask := func(local net.Addr) int {
-		r := httptest.NewRequest("GET", "/v1/models", nil)
+		r := httptest.NewRequest(http.MethodGet, "/v1/models", nil)
 		r.Host = "bge.example.org"
 		r.Header.Set("Authorization", "Bearer k")
 		w := httptest.NewRecorder()
@@ -220,7 +220,7 @@ func TestClients(t *testing.T) {
 	one := newTest(t, newFake(), &Options{APIKeys: []string{"k"}})
 	two := newTest(t, newFake(), &Options{APIKeys: []string{"k", "l"}})
 	client := func(s *Server, remote, key string) string {
-		r := httptest.NewRequest("GET", "/", nil)
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.RemoteAddr = remote
 		r.Header.Set("X-Api-Key", key)
 		r.Header.Set("X-Forwarded-For", "9.9.9.9")

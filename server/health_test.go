@@ -92,9 +92,9 @@ func TestHealthUnderLoad(t *testing.T) {
 	release(1) // the first canary, of a text and a picture
 	release(1)
 	s.health.quiet(t)
-	submit(t, s, t.Context(), "flood", "a")
+	submit(t.Context(), t, s, "flood", "a")
 	require.Eventually(t, func() bool { return len(m.seen()) == 3 }, patience, time.Millisecond)
-	submit(t, s, t.Context(), "flood", "b", "c", "d", "e")
+	submit(t.Context(), t, s, "flood", "b", "c", "d", "e")
 	s.health.age()
 	for range 20 {
 		assert.Equal(t, 200, ask(h, "GET", "/health", "").status)

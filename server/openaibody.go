@@ -2,6 +2,7 @@ package server
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -164,7 +165,7 @@ func (s *Server) openAIInput(b *openAIBody, item json.RawMessage, param string) 
 
 // within puts the place of an item before the field that an error names.
 func within(err error, param string) error {
-	e, ok := err.(*apiError)
+	e, ok := errors.AsType[*apiError](err)
 	if !ok {
 		return err
 	}

@@ -53,7 +53,7 @@ type outcome struct {
 }
 
 // submit sends texts on another goroutine and returns once they are in the queue.
-func submit(t *testing.T, s *Server, ctx context.Context, client string, texts ...string) <-chan outcome {
+func submit(ctx context.Context, t *testing.T, s *Server, client string, texts ...string) <-chan outcome {
 	t.Helper()
 	var in []bgevl.Input
 	for _, x := range texts {
@@ -97,10 +97,10 @@ func receive(t *testing.T, from <-chan outcome) outcome {
 // TestQueueBatches puts inputs of several requests into one call, each result into its place.
 func TestQueueBatches(t *testing.T) {
 	s, m, release := gated(t, &Options{MaxBatch: 4})
-	first := submit(t, s, t.Context(), "a", "first")
+	first := submit(t.Context(), t, s, "a", "first")
 	began(t, m)
-	one := submit(t, s, t.Context(), "a", "a1", "a2", "a3")
-	two := submit(t, s, t.Context(), "b", "b1", "b2")
+	one := submit(t.Context(), t, s, "a", "a1", "a2", "a3")
+	two := submit(t.Context(), t, s, "b", "b1", "b2")
 	release(3)
 	assert.NoError(t, receive(t, first).err)
 	a, b := receive(t, one), receive(t, two)
@@ -116,7 +116,7 @@ func TestQueueBatches(t *testing.T) {
 // TestQueueWeighsPictures counts a picture as several texts.
 func TestQueueWeighsPictures(t *testing.T) {
 	s, m, release := gated(t, nil)
-	first := submit(t, s, t.Context(), "a", "first")
+	first := submit(t.Context(), t, s, "a", "first")
 	began(t, m)
 	picture := bgevl.Input{Image: bgevl.ImageBytes([]byte("x"))}
 	done := make(chan outcome, 1)
@@ -136,10 +136,10 @@ func TestQueueIsFair(t *testing.T) {
 	s, m, release := gated(t, &Options{MaxBatch: 2, MaxQueue: 64})
 	var flood []<-chan outcome
 	for i := range 40 {
-		flood = append(flood, submit(t, s, t.Context(), "flood", fmt.Sprint("f", i)))
+		flood = append(flood, submit(t.Context(), t, s, "flood", fmt.Sprint("f", i)))
 	}
 	began(t, m)
-	small := submit(t, s, t.Context(), "small", "s")
+	small := submit(t.Context(), t, s, "small", "s")
 	release(2)
 	require.NoError(t, receive(t, small).err)
 	assert.Contains(t, m.seen()[1], "s", "the batch after the one that was being computed")
@@ -152,11 +152,11 @@ func TestQueueIsFair(t *testing.T) {
 // TestQueueIsBounded refuses what does not fit, and prefers those who have less.
 func TestQueueIsBounded(t *testing.T) {
 	s, m, release := gated(t, &Options{MaxBatch: 2, MaxQueue: 8, MaxInputs: 4})
-	first := submit(t, s, t.Context(), "flood", "first")
+	first := submit(t.Context(), t, s, "flood", "first")
 	began(t, m)
 	var flood []<-chan outcome
 	for range 4 {
-		flood = append(flood, submit(t, s, t.Context(), "flood", "f", "g"))
+		flood = append(flood, submit(t.Context(), t, s, "flood", "f", "g"))
 	}
 	assertBusy := func(err error) {
 		t.Helper()
@@ -170,7 +170,7 @@ func TestQueueIsBounded(t *testing.T) {
 	assertBusy(s.queue.admits("flood", 1))
 	require.NoError(t, s.queue.admits("small", 1))
 
-	small := submit(t, s, t.Context(), "small", "s1", "s2")
+	small := submit(t.Context(), t, s, "small", "s1", "s2")
 	assertBusy(receive(t, flood[3]).err) // the flood's last made room
 	assert.Equal(t, 8, s.queue.waits())
 	release(5)
@@ -186,10 +186,10 @@ func TestQueueIsBounded(t *testing.T) {
 func TestQueueDropsHungUp(t *testing.T) {
 	s, m, release := gated(t, &Options{MaxBatch: 2})
 	ctx, hangUp := context.WithCancel(t.Context())
-	gone := submit(t, s, ctx, "a", "gone")
+	gone := submit(ctx, t, s, "a", "gone")
 	began(t, m)
-	waiting := submit(t, s, ctx, "a", "waiting", "too")
-	kept := submit(t, s, t.Context(), "b", "kept")
+	waiting := submit(ctx, t, s, "a", "waiting", "too")
+	kept := submit(t.Context(), t, s, "b", "kept")
 	hangUp()
 	assert.ErrorIs(t, receive(t, gone).err, context.Canceled)
 	assert.ErrorIs(t, receive(t, waiting).err, context.Canceled)
@@ -203,11 +203,11 @@ func TestQueueDropsHungUp(t *testing.T) {
 // TestQueueKeepsSharedBatch computes a batch that one of two still waits for.
 func TestQueueKeepsSharedBatch(t *testing.T) {
 	s, m, release := gated(t, &Options{MaxBatch: 4})
-	first := submit(t, s, t.Context(), "a", "first")
+	first := submit(t.Context(), t, s, "a", "first")
 	began(t, m)
 	ctx, hangUp := context.WithCancel(t.Context())
-	gone := submit(t, s, ctx, "a", "gone")
-	kept := submit(t, s, t.Context(), "b", "kept")
+	gone := submit(ctx, t, s, "a", "gone")
+	kept := submit(t.Context(), t, s, "b", "kept")
 	release(1)
 	require.NoError(t, receive(t, first).err)
 	began(t, m)
@@ -223,10 +223,10 @@ func TestQueueIsolatesFailures(t *testing.T) {
 	for _, bad := range []string{"bad", "nan", "panic", "sinks"} {
 		t.Run(bad, func(t *testing.T) {
 			s, m, _ := gated(t, nil)
-			first := submit(t, s, t.Context(), "a", "first")
+			first := submit(t.Context(), t, s, "a", "first")
 			began(t, m)
-			fails := submit(t, s, t.Context(), "a", "x", bad)
-			good := submit(t, s, t.Context(), "b", "good")
+			fails := submit(t.Context(), t, s, "a", "x", bad)
+			good := submit(t.Context(), t, s, "b", "good")
 			close(m.gate)
 			require.NoError(t, receive(t, first).err)
 			o := receive(t, good)
@@ -237,7 +237,7 @@ func TestQueueIsolatesFailures(t *testing.T) {
 			require.NoError(t, o.err)
 			assert.NoError(t, o.job.results[0].Err)
 			assert.Error(t, o.job.results[1].Err)
-			after := submit(t, s, t.Context(), "a", "after")
+			after := submit(t.Context(), t, s, "a", "after")
 			assert.NoError(t, receive(t, after).err, "the worker lives")
 		})
 	}
@@ -252,9 +252,9 @@ func TestQueueStops(t *testing.T) {
 		require.True(t, ok, "%v", err)
 		assert.Equal(t, 503, e.status)
 	}
-	computing := submit(t, s, t.Context(), "a", "computing")
+	computing := submit(t.Context(), t, s, "a", "computing")
 	began(t, m)
-	waiting := submit(t, s, t.Context(), "b", "waiting")
+	waiting := submit(t.Context(), t, s, "b", "waiting")
 	s.queue.stop()
 	_, err := s.queue.submit(t.Context(), "c", []bgevl.Input{text("late")})
 	assertStopping(err)
@@ -267,7 +267,7 @@ func TestQueueStops(t *testing.T) {
 
 func TestQueueCancels(t *testing.T) {
 	s, m, _ := gated(t, nil)
-	computing := submit(t, s, t.Context(), "a", "computing")
+	computing := submit(t.Context(), t, s, "a", "computing")
 	began(t, m)
 	s.queue.cancel()
 	e, ok := errors.AsType[*apiError](receive(t, computing).err)

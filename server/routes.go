@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"runtime/debug"
@@ -43,7 +44,8 @@ func (s *Server) handler(rt route) http.Handler {
 			if p == nil {
 				return
 			}
-			if out, ok := w.(*response); p == http.ErrAbortHandler || ok && out.status != 0 {
+			err, _ := p.(error)
+			if out, ok := w.(*response); errors.Is(err, http.ErrAbortHandler) || ok && out.status != 0 {
 				panic(p) // too late for an answer: net/http ends the connection
 			}
 			s.fail(w, r, rt.dialect, fmt.Errorf("server: %s: panic: %v\n%s", rt.pattern, p, debug.Stack()))

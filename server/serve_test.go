@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -70,7 +72,7 @@ func (l *live) end(t *testing.T) {
 
 func (l *live) embed(ctx context.Context, text string) (int, string, error) {
 	body := fmt.Sprintf(`{"input":%q}`, text)
-	r, err := http.NewRequestWithContext(ctx, "POST", "http://"+l.address+"/v1/embeddings", strings.NewReader(body))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+l.address+"/v1/embeddings", strings.NewReader(body))
 	if err != nil {
 		return 0, "", err
 	}
@@ -213,7 +215,7 @@ func slow(address, send string, trickle time.Duration) (string, error) {
 	got, err := io.ReadAll(conn)
 	close(stop)
 	feeding.Wait()
-	if e, ok := err.(net.Error); ok && e.Timeout() {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return string(got), err // the server never closed it
 	}
 	return string(got), nil
@@ -345,9 +347,9 @@ func TestOverload(t *testing.T) {
 // TestBusyResponse looks at one refusal.
 func TestBusyResponse(t *testing.T) {
 	s, m, _ := gated(t, &Options{MaxQueue: 2, MaxInputs: 2})
-	submit(t, s, t.Context(), "127.0.0.1", "first")
+	submit(t.Context(), t, s, "127.0.0.1", "first")
 	began(t, m)
-	submit(t, s, t.Context(), "127.0.0.1", "a", "b")
+	submit(t.Context(), t, s, "127.0.0.1", "a", "b")
 	r := post(s.Handler(), "/v1/embeddings", `{"input":"x"}`)
 	assert.Equal(t, 429, r.status)
 	assert.NotEmpty(t, r.header.Get("Retry-After"))
