@@ -57,16 +57,7 @@ func canaryInputs(info bgevl.Info) []bgevl.Input {
 
 // check returns "ok", or why not: "starting", "failing" or "stopping".
 func (h *health) check(ctx context.Context) string {
-	h.mu.Lock()
-	status, ended := h.status(), h.running
-	if status != "stopping" && time.Since(h.good) > canaryEvery && h.running == nil {
-		ended = make(chan struct{})
-		h.running = ended
-		run, cancel := context.WithTimeout(context.Background(), canaryTimeout)
-		h.cancel = cancel
-		h.wait.Go(func() { h.run(run, ended) })
-	}
-	h.mu.Unlock()
+	status, ended := h.begin()
 	if status != "starting" || ended == nil {
 		return status
 	}
@@ -80,6 +71,22 @@ func (h *health) check(ctx context.Context) string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.status()
+}
+
+// begin starts a canary, if one is due, and returns what is known and what is closed when the canary that is under way
+// ends.
+func (h *health) begin() (status string, ended chan struct{}) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	status = h.status()
+	if status != "stopping" && time.Since(h.good) > canaryEvery && h.running == nil {
+		running := make(chan struct{})
+		h.running = running
+		run, cancel := context.WithTimeout(context.Background(), canaryTimeout)
+		h.cancel = cancel
+		h.wait.Go(func() { h.run(run, running) })
+	}
+	return status, h.running
 }
 
 // status is what is known. A success long ago counts until a canary fails: under load one may wait for its turn.

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -54,7 +55,7 @@ func (h *health) quiet(t *testing.T) {
 func TestHealth(t *testing.T) {
 	noLeak(t)
 	m := &switchModel{fakeModel: newFake()}
-	s := newTest(t, m, nil)
+	s := newTest(t, m, &Options{MaxBatch: 8})
 	h := s.Handler()
 	health := func() int { return ask(h, "GET", "/health", "").status }
 	require.Eventually(t, func() bool { return health() == 200 }, patience, time.Millisecond)
@@ -113,7 +114,7 @@ func TestCanary(t *testing.T) {
 
 // TestMetrics does one of each and looks for it.
 func TestMetrics(t *testing.T) {
-	s := newTest(t, newFake(), nil)
+	s := newTest(t, newFake(), &Options{MaxBatch: 8})
 	h := s.Handler()
 	post(h, "/v1/embeddings", `{"input":["a","b"]}`)
 	post(h, "/v1/embeddings", `{"input":"AAAA","modality":"image"}`)
@@ -131,7 +132,7 @@ func TestMetrics(t *testing.T) {
 		`bgevl_tokens_total 9`, `bgevl_images_total 1`, `bgevl_inputs_total{result="embedded"} 3`, `bgevl_inputs_total{result="failed"} 1`,
 		`bgevl_model_info{dim="16",family="clip",model="fake",type=""} 1`, `bgevl_model_load_seconds `, `process_resident_memory_bytes `, `go_goroutines `,
 	} {
-		assert.Contains(t, r.body, line)
+		assert.True(t, strings.Contains(r.body, line), line)
 	}
 	assert.NotContains(t, r.body, "secret", "what clients send is no label")
 	newTest(t, newFake(), nil) // another in the same process

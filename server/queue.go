@@ -308,9 +308,9 @@ func (q *queue) takeInput(b *batch, j *job) {
 func (q *queue) run(ctx context.Context, b *batch) {
 	began := time.Now()
 	results, err := q.call(ctx, b.inputs)
-	if err != nil && len(b.inputs) > 1 && ctx.Err() == nil && !errors.Is(err, bgevl.ErrClosed) {
+	if err != nil && ctx.Err() == nil && !errors.Is(err, bgevl.ErrClosed) {
 		// One input may be to blame, and must not take others with it.
-		results, err = q.singly(ctx, b.inputs), nil
+		results, err = q.singly(ctx, b.inputs, err), nil
 	}
 	took := time.Since(began)
 	q.meter.computed(b.inputs, results, took)
@@ -348,9 +348,13 @@ func (q *queue) learn(seconds float64) {
 	q.pace += newest * (seconds - q.pace)
 }
 
-// singly computes inputs one by one. One that cannot be has its error in its result.
-func (q *queue) singly(ctx context.Context, inputs []bgevl.Input) []bgevl.Result {
+// singly computes inputs one by one, after err came of them together. One that cannot be has its error in its result.
+func (q *queue) singly(ctx context.Context, inputs []bgevl.Input, err error) []bgevl.Result {
 	out := make([]bgevl.Result, len(inputs))
+	if len(inputs) == 1 {
+		out[0].Err = err
+		return out
+	}
 	for i := range inputs {
 		results, err := q.call(ctx, inputs[i:i+1])
 		if err != nil {

@@ -115,7 +115,7 @@ func TestQueueBatches(t *testing.T) {
 
 // TestQueueWeighsPictures counts a picture as several texts.
 func TestQueueWeighsPictures(t *testing.T) {
-	s, m, release := gated(t, nil)
+	s, m, release := gated(t, &Options{MaxBatch: 8})
 	first := submit(t.Context(), t, s, "a", "first")
 	began(t, m)
 	picture := bgevl.Input{Image: bgevl.ImageBytes([]byte("x"))}
@@ -222,7 +222,7 @@ func TestQueueKeepsSharedBatch(t *testing.T) {
 func TestQueueIsolatesFailures(t *testing.T) {
 	for _, bad := range []string{"bad", "nan", "panic", "sinks"} {
 		t.Run(bad, func(t *testing.T) {
-			s, m, _ := gated(t, nil)
+			s, m, _ := gated(t, &Options{MaxBatch: 8})
 			first := submit(t.Context(), t, s, "a", "first")
 			began(t, m)
 			fails := submit(t.Context(), t, s, "a", "x", bad)

@@ -23,6 +23,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	}
 	srv := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: s.times.header, IdleTimeout: s.times.idle, MaxHeaderBytes: maxHeader,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)} // what clients do wrong, with their addresses
+	s.health.begin() // loads the model before the first request wants it
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(ln) }()
 	select {

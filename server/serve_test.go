@@ -39,6 +39,7 @@ func serve(t *testing.T, s *Server) *live {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
+	s.health.good = time.Now() // no canary among what a test counts
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &live{Server: s, address: ln.Addr().String(), stop: cancel, served: make(chan error, 1),
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100}}}
@@ -358,4 +359,21 @@ func TestBusyResponse(t *testing.T) {
 	assert.Equal(t, "rate_limit_error", out["error"]["type"])
 	r = post(s.Handler(), "/v1/embeddings", `{"input":"x"}`, "Host", "127.0.0.1")
 	assert.Equal(t, 429, r.status)
+}
+
+// TestServeWarms embeds the canary before anybody asks for anything.
+func TestServeWarms(t *testing.T) {
+	noLeak(t)
+	m := newFake()
+	s := newTest(t, m, nil)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(ctx, ln) }()
+	began(t, m)
+	s.health.quiet(t)
+	assert.Equal(t, 200, ask(s.Handler(), http.MethodGet, "/health", "").status)
+	cancel()
+	assert.NoError(t, <-served)
 }

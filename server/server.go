@@ -45,8 +45,9 @@ type Options struct {
 	// MaxHeld is the most bytes of bodies and fetched pictures that are held at a time, over all requests. 0: 256 MiB.
 	MaxHeld int64
 
-	// MaxBatch is how much is computed in one call, in texts; a picture counts as four. A larger one may serve more
-	// inputs a second, and everyone waits longer for the call before. 0: 8.
+	// MaxBatch is how much is computed in one call, in texts; a picture counts as four. Everyone waits for the call before,
+	// which a processor does not make up for: it computes as many inputs a second one by one. 0: one input on the
+	// processor, 32 on other devices.
 	MaxBatch int
 
 	// Workers is how many calls of the model run at a time. 0: one.
@@ -107,7 +108,9 @@ const (
 	defaultMaxInputs = 32
 	defaultMaxQueue  = 256
 	defaultMaxHeld   = 256 << 20
-	defaultMaxBatch  = 8
+
+	defaultMaxBatch       = 1
+	defaultMaxBatchDevice = 32
 )
 
 // New returns a server for a model. A nil o means the zero Options. An error names the option that cannot be used.
@@ -160,6 +163,9 @@ func (o *Options) fill(m Model) error {
 	set(&o.MaxInputs, defaultMaxInputs)
 	set(&o.MaxQueue, defaultMaxQueue)
 	set(&o.MaxHeld, defaultMaxHeld)
+	if strings.HasSuffix(m.Info().Device, " layers)") { // as bgevl.Info says it of devices other than the processor
+		set(&o.MaxBatch, defaultMaxBatchDevice)
+	}
 	set(&o.MaxBatch, defaultMaxBatch)
 	set(&o.Workers, 1)
 	for name, n := range map[string]int64{"MaxBody": o.MaxBody, "MaxInputs": int64(o.MaxInputs), "MaxQueue": int64(o.MaxQueue),
