@@ -113,6 +113,18 @@ func (d *Drawings) Queries() []Query {
 		Query{Text: "purple heart", Negative: "at night"})
 }
 
+// Answer returns the drawing that a query with a picture asks for, or nothing.
+func (d *Drawings) Answer(q Query) string {
+	for _, c := range asked() {
+		for _, name := range d.names {
+			if c.text == q.Text && d.scenes[q.Picture].Scene == c.from && d.scenes[name].Scene == c.to() {
+				return name
+			}
+		}
+	}
+	return ""
+}
+
 // Name returns what the drawings are called together.
 func (d *Drawings) Name() string { return "drawings" }
 

@@ -66,3 +66,4 @@ done
 printf '\n%s\n' 'These small models know drawn shapes and nothing else. Look at what they found:'
 printf '    %s\n' "${sheets[@]}"
 echo 'A model that knows the world: make demo MODEL=path/to/BGE-VL-base'
+echo 'The same in a page, to play with: bin/bgevl serve'

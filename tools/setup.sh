@@ -12,6 +12,7 @@ packages=(
     libsimde-dev               # kernels of other processors, tried on this one
     gcc-aarch64-linux-gnu g++-aarch64-linux-gnu qemu-user # the NEON kernels, cross-compiled and emulated
     zsh fish                   # shell completion is tried in the shells themselves
+    chromium                   # the page is tried in a browser
     python3 python3-venv       # huggingface_hub, beside which the hub package is tried
 )
 

@@ -54,7 +54,7 @@ async function send(path, options = {}) {
 
 function sentence(message, param) {
   const text = message[0].toUpperCase() + message.slice(1) + (/[.!?]$/.test(message) ? "" : ".");
-  return param ? text + " (" + param + ")" : text;
+  return param && !message.startsWith(param) ? text + " (" + param + ")" : text;
 }
 
 // Thumbnails show pictures of the collection. Where a key is needed an <img> could not send it, so that they are fetched.
