@@ -328,7 +328,7 @@ func (s *Server) readItem(ctx context.Context, id string) ([]byte, error) {
 		s.log.WarnContext(ctx, "a picture of the collection cannot be opened", "id", id, "error", err.Error())
 		return nil, errNoItem()
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	data, err := readBounded(f, maxItemBytes, callOf(ctx).lease)
 	if apiErr, ok := errors.AsType[*apiError](err); ok {
 		return nil, apiErr

@@ -48,7 +48,7 @@ func convertDemo(ctx context.Context, dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer os.RemoveAll(checkpoint) //nolint:errcheck // what is left is hidden, and small
+	defer os.RemoveAll(checkpoint) // what is left is hidden, and small
 	if err := os.CopyFS(checkpoint, files); err != nil {
 		return "", err
 	}

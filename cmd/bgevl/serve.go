@@ -84,7 +84,7 @@ func runServe(c *cli.Context, s *streams) error {
 	if err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
-	defer ln.Close() //nolint:errcheck // Serve has closed it
+	defer ln.Close() // Serve has closed it
 	model, done, err := servedModel(c, s, options)
 	if err != nil {
 		return err
@@ -232,7 +232,7 @@ func openFolders(paths []string) (sources []index.Source, closeAll func(), err e
 	closeAll = func() {
 		for _, src := range sources {
 			if f, ok := src.(*index.Folder); ok {
-				f.Close() //nolint:errcheck // only read
+				f.Close()
 			}
 		}
 	}
