@@ -46,10 +46,11 @@ function(bgevl_vulkan_headers)
   string(REGEX MATCHALL "(update|push)DescriptorSet" writes "${text}")
   string(REGEX MATCHALL "createDescriptorSetLayout" layouts "${text}")
   string(REGEX MATCHALL "i < MAX_PARAMETER_COUNT [^\n]*\n *dsl_binding\\.push_back" bindings "${text}")
-  foreach(found writes layouts bindings)
+  string(REGEX MATCHALL "getFenceStatus\\(ctx->fence\\)" waits "${text}")
+  foreach(found writes layouts bindings waits)
     list(LENGTH ${found} n)
     if(NOT n EQUAL 1)
-      message(FATAL_ERROR "ggml-vulkan.cpp handles descriptor sets in another way (${found}: ${n}, not 1) than "
+      message(FATAL_ERROR "ggml-vulkan.cpp handles descriptor sets or fences in another way (${found}: ${n}, not 1) than "
         "${BGEVL_VULKAN_HEADERS}/vulkan/vulkan.hpp was written for: read what that is for, and adapt it and this check")
     endif()
   endforeach()

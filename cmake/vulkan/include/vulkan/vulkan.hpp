@@ -73,4 +73,13 @@ template <uint32_t n_bindings> struct whole_set {
 #define updateDescriptorSets(writes, copies)                                                                           \
     updateDescriptorSets(bgevl::whole_set<MAX_PARAMETER_COUNT>(writes).write, copies)
 
+// ggml asks whether a device is through until it is, without sleeping, which answers a GPU soonest. A device that is
+// software wants that processor for its work: it is waited for asleep, in steps of a tenth of a second.
+#define getFenceStatus(fence)                                                                                          \
+    waitForFences({fence}, true,                                                                                       \
+                  ctx->device->properties.deviceType == vk::PhysicalDeviceType::eCpu ? uint64_t(100000000) : 0) ==     \
+            vk::Result::eSuccess                                                                                       \
+        ? vk::Result::eSuccess                                                                                         \
+        : vk::Result::eNotReady
+
 #endif // BGEVL_VULKAN_HPP
