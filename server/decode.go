@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -31,6 +32,9 @@ func (s *Server) decodeBody(r *http.Request, v any) error {
 	data, err := io.ReadAll(r.Body)
 	if err != nil {
 		return err
+	}
+	if object := bytes.TrimLeft(data, " \t\r\n"); len(object) > 0 && object[0] != '{' && json.Valid(object) {
+		return invalid("", "want an object: {...}")
 	}
 	return decodeJSON(data, v)
 }

@@ -63,13 +63,36 @@ func documentPath(pattern string) (method, path string) {
 // described returns what of a request and its answer is otherwise than the document says. A request that was refused may
 // be anything; an answer never. What has no route is not looked at.
 func described(r *http.Request, body string, got reply) error {
+	in, err := documented(r, body)
+	if in == nil || err != nil {
+		return err
+	}
+	if got.status < 300 {
+		if err := openapi3filter.ValidateRequest(context.Background(), in); err != nil {
+			return fmt.Errorf("%s %s was taken, but the document has no such request: %w\n%.500s", in.Route.Method, in.Route.Path, err, body)
+		}
+	}
+	return answered(in, got)
+}
+
+// answered is described of the answer alone.
+func answered(in *openapi3filter.RequestValidationInput, got reply) error {
+	out := &openapi3filter.ResponseValidationInput{RequestValidationInput: in, Status: got.status, Header: got.header, Options: in.Options}
+	if err := openapi3filter.ValidateResponse(context.Background(), out.SetBodyBytes([]byte(got.body))); err != nil {
+		return fmt.Errorf("%s %s: the document has no such answer: %w\n%d %.500s", in.Route.Method, in.Route.Path, err, got.status, got.body)
+	}
+	return nil
+}
+
+// documented finds what the document has of a request, or nil.
+func documented(r *http.Request, body string) (*openapi3filter.RequestValidationInput, error) {
 	d, err := loadDocument()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	_, pattern := d.mux.Handler(r)
 	if pattern == "" {
-		return nil
+		return nil, nil
 	}
 	method, path := documentPath(pattern)
 	item := d.spec.Paths.Find(path)
@@ -85,16 +108,7 @@ func described(r *http.Request, body string, got reply) error {
 	for _, parameter := range in.Route.Operation.Parameters {
 		in.PathParams[parameter.Value.Name] = "any"
 	}
-	if got.status < 300 {
-		if err := openapi3filter.ValidateRequest(context.Background(), in); err != nil {
-			return fmt.Errorf("%s %s was taken, but the document has no such request: %w\n%.500s", method, path, err, body)
-		}
-	}
-	out := &openapi3filter.ResponseValidationInput{RequestValidationInput: in, Status: got.status, Header: got.header, Options: in.Options}
-	if err := openapi3filter.ValidateResponse(context.Background(), out.SetBodyBytes([]byte(got.body))); err != nil {
-		return fmt.Errorf("%s %s: the document has no such answer: %w\n%d %.500s", method, path, err, got.status, got.body)
-	}
-	return nil
+	return in, nil
 }
 
 type readCloser struct{ *strings.Reader }
