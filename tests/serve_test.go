@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -286,6 +287,7 @@ func TestServeRefuses(t *testing.T) {
 		{[]string{"--texts", "none"}, statusError, "none"},
 		{[]string{"-m", "none.gguf", "--address", "127.0.0.1:0"}, statusError, "none.gguf"},
 		{[]string{"--threads", "0", "--address", "127.0.0.1:0"}, statusUsage, "--threads 0"},
+		{[]string{"--max-inputs", "0", "--address", "127.0.0.1:0"}, statusUsage, "--max-inputs 0"},
 		{[]string{"--image-urls", "https://a/b", "-m", modelPath(t), "--address", "127.0.0.1:0"}, statusError, "a/b"},
 	} {
 		r := bgevlRun(t, "", append([]string{"serve"}, c.args...)...)
@@ -293,7 +295,10 @@ func TestServeRefuses(t *testing.T) {
 		assert.Empty(t, r.out, "%v", c.args)
 		requireComplaint(t, r, c.want)
 	}
-	s := startServe(t, nil, "-m", modelPath(t))
+	s := startServe(t, nil, "-m", modelPath(t), "--max-inputs", "300")
+	texts := slices.Repeat([]string{"a street"}, 300) // more than a queue has by default
+	assert.Equal(t, 200, s.call(t, "/v1/embeddings", map[string]any{"input": texts}, nil))
+	assert.Equal(t, 413, s.call(t, "/v1/embeddings", map[string]any{"input": append(texts, "one more")}, nil))
 	r := bgevlRun(t, "", "serve", "-m", modelPath(t), "--address", strings.TrimPrefix(s.url, "http://"))
 	assert.Equal(t, statusError, r.status)
 	requireComplaint(t, r, "address already in use")

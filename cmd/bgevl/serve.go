@@ -30,6 +30,7 @@ func serveCommand(s *streams) command {
 		&cli.StringSliceFlag{Name: "image-urls", Usage: "let requests name pictures at https://`HOST`/...; *.HOST is all below it, * all public " +
 			"ones; may be given again (default: none)"},
 		&cli.StringSliceFlag{Name: "allowed-host", Usage: "answer to the name `HOST` too, as behind a proxy; may be given again"},
+		&cli.IntFlag{Name: "max-inputs", Value: 32, Usage: "let a request have `N` texts and pictures (default 32)"},
 		&cli.StringFlag{Name: "texts", Usage: "search the lines of `FILE` too, each a text"},
 		&cli.StringFlag{Name: "image-cache", Usage: "keep up to `SIZE`, as 2GB, of what an MLLM model made of pictures, for inputs with the " +
 			"same one (default: none)"},
@@ -168,11 +169,15 @@ func serverOptions(c *cli.Context, s *streams) (*server.Options, error) {
 	if err != nil {
 		return nil, err
 	}
+	inputs := c.Int("max-inputs")
+	if inputs < 1 {
+		return nil, usagef("--max-inputs %d: want at least 1", inputs)
+	}
 	level := slog.LevelWarn
 	if c.Bool("verbose") {
 		level = slog.LevelDebug
 	}
-	return &server.Options{APIKeys: keys, ImageURLs: c.StringSlice("image-urls"), AllowedHosts: c.StringSlice("allowed-host"),
+	return &server.Options{APIKeys: keys, MaxInputs: inputs, ImageURLs: c.StringSlice("image-urls"), AllowedHosts: c.StringSlice("allowed-host"),
 		Search: server.SearchOptions{Instruction: told},
 		Logger: slog.New(slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: level}))}, nil
 }
