@@ -95,6 +95,9 @@ type Info struct {
 	// Device says in words what computes: the processor's instruction set, as "avx2", or "Vulkan0 (24 of 24 layers)".
 	Device string
 
+	// DeviceLayers is how many layers lie on devices other than the processor, of the decoder alone for MLLM models.
+	DeviceLayers int
+
 	// Instructions says that queries should have an instruction and that roles matter.
 	Instructions bool
 

@@ -92,7 +92,7 @@ func TestOpen(t *testing.T) {
 	info := e.Info()
 	assert.Positive(t, info.Parameters)
 	assert.NotEmpty(t, info.Device)
-	info.Parameters, info.Device = 0, ""
+	info.Parameters, info.Device, info.DeviceLayers = 0, "", 0
 	assert.Equal(t, bgevl.Info{Family: "clip", Name: "tiny", Path: path, Type: "f32", Dim: cliptest.Projection,
 		Context: cliptest.Context, ImageSize: cliptest.ImageSize}, info)
 	assert.Equal(t, cliptest.Projection, e.Dim())

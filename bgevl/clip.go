@@ -32,7 +32,7 @@ func openCLIP(path string, f *gguf.File, o Options, l *loader) (engine, error) {
 func (e *clipEngine) info() Info {
 	i := e.model.Info()
 	return Info{Family: familyCLIP, Name: i.Name, Path: e.path, Type: i.Type, Dim: i.Dim, Parameters: i.Parameters,
-		Context: i.Context, ImageSize: i.ImageSize, Device: i.Device}
+		Context: i.Context, ImageSize: i.ImageSize, Device: i.Device, DeviceLayers: i.DeviceLayers}
 }
 
 func (*clipEngine) weights(batch int) (full, heaviest int64) {

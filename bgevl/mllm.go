@@ -77,7 +77,7 @@ func (e *mllmEngine) info() Info {
 	i := e.model.Info()
 	return Info{Family: familyMLLM, Name: i.Name, Path: e.path, Type: i.Type, Dim: i.Width,
 		Parameters: i.Parameters + i.ProjectorParameters, Context: i.Context, ImageSize: i.TileSize, Instructions: true,
-		Projector: i.Projector, Device: i.Device}
+		Projector: i.Projector, Device: i.Device, DeviceLayers: i.DeviceLayers}
 }
 
 // weights make a picture fill a batch: one of them keeps a processor busy for seconds, and its result should not wait

@@ -73,7 +73,7 @@ func TestMLLMOpen(t *testing.T) {
 	info := e.Info()
 	assert.Positive(t, info.Parameters)
 	assert.NotEmpty(t, info.Device)
-	info.Parameters, info.Device = 0, ""
+	info.Parameters, info.Device, info.DeviceLayers = 0, "", 0
 	assert.Equal(t, bgevl.Info{Family: "mllm", Name: "tiny", Path: path, Type: "f32", Dim: llamatest.Width, Context: llamatest.Context,
 		ImageSize: llamatest.TileSize, Instructions: true, Projector: filepath.Join(filepath.Dir(path), "mmproj-tiny.gguf")}, info)
 

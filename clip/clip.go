@@ -57,6 +57,8 @@ type Info struct {
 	Text       Tower
 	Vision     Tower
 	Device     string // what computes, in words: "avx2", or "Vulkan0 (24 of 24 layers)"
+
+	DeviceLayers int // of both towers, that lie on devices other than the processor
 }
 
 // Tower describes one of a model's two encoders.
@@ -119,7 +121,7 @@ func open(path string, f *gguf.File, o *Options) (*Model, error) {
 		return nil, err
 	}
 	info := readInfo(f, p)
-	info.Device = model.Where()
+	info.Device, info.DeviceLayers = model.Where(), model.DeviceLayers()
 	m := &Model{path: path, params: p, info: info, tokenizer: tok, preprocess: prep,
 		runner: modelfile.NewRunner("clip", ErrClosed, limits, modelfile.Part{Model: model, File: f})}
 	m.cleanup = runtime.AddCleanup(m, func(r *modelfile.Runner) { _ = r.Close() }, m.runner)

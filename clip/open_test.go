@@ -30,7 +30,7 @@ func TestOpen(t *testing.T) {
 	info := m.Info()
 	assert.Positive(t, info.Parameters)
 	assert.NotEmpty(t, info.Device)
-	info.Parameters, info.Device = 0, ""
+	info.Parameters, info.Device, info.DeviceLayers = 0, "", 0
 	assert.Equal(t, clip.Info{
 		Name: "tiny", Type: "f32", Dim: cliptest.Projection, Context: cliptest.Context, Vocab: cliptest.VocabSize(),
 		ImageSize: cliptest.ImageSize, PatchSize: cliptest.PatchSize,

@@ -238,17 +238,25 @@ func (m *Model) OnDevice(i int) (layers int, bytes int64) {
 	return layers, bytes
 }
 
+// DeviceLayers returns how many layers lie on the devices of the model's Placement. The processor computes the others.
+func (m *Model) DeviceLayers() int {
+	n := 0
+	for i := range m.devices {
+		layers, _ := m.OnDevice(i)
+		n += layers
+	}
+	return n
+}
+
 // Where says in words what computes the model: "avx2", or "Vulkan0 (24 of 24 layers)".
 func (m *Model) Where() string {
 	var parts []string
-	left := m.Layers()
 	for i, name := range m.devices {
 		if layers, _ := m.OnDevice(i); layers > 0 {
 			parts = append(parts, fmt.Sprintf("%s (%d of %d layers)", name, layers, m.Layers()))
-			left -= layers
 		}
 	}
-	if left > 0 || len(parts) == 0 {
+	if m.DeviceLayers() < m.Layers() || len(parts) == 0 {
 		parts = append(parts, m.Kernels())
 	}
 	return strings.Join(parts, ", ")

@@ -97,6 +97,7 @@ type Info struct {
 
 	Device          string // what computes the decoder, in words: "avx2", or "Vulkan0 (32 of 32 layers)"
 	ProjectorDevice string // and the vision side
+	DeviceLayers    int    // of the decoder, that lie on devices other than the processor
 }
 
 // Open opens the language model in a GGUF file and the projector that belongs to it. It fails with an *OpenError for a
@@ -155,7 +156,7 @@ func open(path string, f *gguf.File, o *Options) (*Model, error) {
 		return nil, err
 	}
 	m.info = readInfo(f, m.params, m.projector)
-	m.info.Device = model.Where()
+	m.info.Device, m.info.DeviceLayers = model.Where(), model.DeviceLayers()
 	parts := []modelfile.Part{decoderPart: {Model: model, File: f}}
 	if m.projector != nil {
 		parts = append(parts, eyes)

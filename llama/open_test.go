@@ -57,7 +57,7 @@ func TestOpen(t *testing.T) {
 	info.Parameters, info.ProjectorParameters = 0, 0
 	assert.NotEmpty(t, info.Device)
 	assert.NotEmpty(t, info.ProjectorDevice)
-	info.Device, info.ProjectorDevice = "", ""
+	info.Device, info.ProjectorDevice, info.DeviceLayers = "", "", 0
 	assert.Equal(t, llama.Info{
 		Name: "tiny", Type: "f32", Width: llamatest.Width, Layers: llamatest.Layers, FFN: llamatest.FFN, Heads: llamatest.Heads,
 		HeadsKV: llamatest.HeadsKV, HeadWidth: llamatest.HeadWidth, Vocab: llamatest.Rows(), Trained: llamatest.Context,

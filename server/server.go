@@ -39,7 +39,7 @@ type Options struct {
 	// MaxInputs is the most inputs of a request. 0: 32.
 	MaxInputs int
 
-	// MaxQueue is the most inputs that wait to be computed, over all requests. 0: 256.
+	// MaxQueue is the most inputs that wait to be computed, over all requests. 0: 256, or MaxInputs where that is more.
 	MaxQueue int
 
 	// MaxHeld is the most bytes of bodies and fetched pictures that are held at a time, over all requests. 0: 256 MiB.
@@ -161,9 +161,9 @@ func (o *Options) fill(m Model) error {
 	}
 	set(&o.MaxBody, defaultMaxBody)
 	set(&o.MaxInputs, defaultMaxInputs)
-	set(&o.MaxQueue, defaultMaxQueue)
+	set(&o.MaxQueue, max(defaultMaxQueue, o.MaxInputs))
 	set(&o.MaxHeld, defaultMaxHeld)
-	if strings.HasSuffix(m.Info().Device, " layers)") { // as bgevl.Info says it of devices other than the processor
+	if m.Info().DeviceLayers > 0 {
 		set(&o.MaxBatch, defaultMaxBatchDevice)
 	}
 	set(&o.MaxBatch, defaultMaxBatch)
