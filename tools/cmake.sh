@@ -50,7 +50,7 @@ if [ "$preset" = vulkan ]; then
     found=$(build/cmake/vulkan/tests/capi/backend Vulkan) || status=$? # as ctest did: 77 says that there is no device
     [ "$status" != 77 ] || leave_out "there is no Vulkan device (Mesa's is in mesa-vulkan-drivers): nothing was computed by Vulkan"
     export BGEVL_DEVICE=Vulkan0
-    # LLVM takes a minute and more to compile an RMS norm fused with its product.
+    # LLVM was seen to take a minute and more for an RMS norm fused with its product (bench/NOTES.md, "Devices").
     case $found in *llvmpipe*) export GGML_VK_DISABLE_FUSION=1 ;; esac
     # What is left out takes minutes on a software device; csrc's own tests cancel batches.
     tools/static.sh vulkan "$go" test -timeout 20m -skip TestCancelRunning ./csrc ./clip ./llama ./internal/modelfile
