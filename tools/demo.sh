@@ -56,7 +56,8 @@ if [ -n "${1:-}" ]; then
     given "$1"
     exit
 fi
-"$go" build -buildvcs=false -o $work/demo ./tools/demo
+# With the flag that make build has, so that no package is compiled a second time.
+"$go" build -buildvcs=false -trimpath -o $work/demo ./tools/demo
 show $work/demo draw $work
 sheets=()
 for model in examples/models/*/; do
