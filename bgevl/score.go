@@ -15,11 +15,18 @@ func Score(a, b []float32) float32 {
 	if len(a) != len(b) {
 		panic(fmt.Sprintf("bgevl: Score of embeddings of %d and %d floats", len(a), len(b)))
 	}
-	var sum float64
-	for i, x := range a {
-		sum += float64(x) * float64(b[i])
+	var s0, s1, s2, s3 float64 // of which one by itself would wait for its last addition
+	i := 0
+	for ; i+4 <= len(a); i += 4 {
+		s0 += float64(a[i]) * float64(b[i])
+		s1 += float64(a[i+1]) * float64(b[i+1])
+		s2 += float64(a[i+2]) * float64(b[i+2])
+		s3 += float64(a[i+3]) * float64(b[i+3])
 	}
-	return float32(sum)
+	for ; i < len(a); i++ {
+		s0 += float64(a[i]) * float64(b[i])
+	}
+	return float32((s0 + s1) + (s2 + s3))
 }
 
 // Ranked is a candidate and how well it matches.

@@ -136,13 +136,21 @@ func (c *Collection) Add(f bgevl.Fingerprint, item Item, vector []float32) error
 	return nil
 }
 
-// check returns why a vector must not meet the collection's.
-func (c *Collection) check(f bgevl.Fingerprint, vector []float32) error {
+// checkModel returns why what a model makes must not meet the collection's vectors.
+func (c *Collection) checkModel(f bgevl.Fingerprint) error {
 	if f == (bgevl.Fingerprint{}) {
 		return &FingerprintError{}
 	}
 	if fields := c.fingerprint.Diff(f); len(fields) > 0 {
 		return &FingerprintError{Fields: fields}
+	}
+	return nil
+}
+
+// check returns why a vector must not meet the collection's.
+func (c *Collection) check(f bgevl.Fingerprint, vector []float32) error {
+	if err := c.checkModel(f); err != nil {
+		return err
 	}
 	if len(vector) != c.dim {
 		return fmt.Errorf("%w: want %d floats, got %d", ErrVector, c.dim, len(vector))

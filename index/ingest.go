@@ -117,8 +117,8 @@ func (c *Collection) begin(ctx context.Context, m Model, o *IngestOptions) (*ing
 	if err != nil {
 		return nil, err
 	}
-	if fields := c.fingerprint.Diff(f); len(fields) > 0 {
-		return nil, &FingerprintError{Fields: fields}
+	if err := c.checkModel(f); err != nil {
+		return nil, err
 	}
 	in := &ingestion{c: c, fingerprint: f}
 	if o != nil {

@@ -2,6 +2,7 @@ package index
 
 import (
 	"cmp"
+	"container/heap"
 	"context"
 	"errors"
 	"fmt"
@@ -91,7 +92,7 @@ func (s *search) run(ctx context.Context) (*Result, error) {
 	var all []scored
 	for _, b := range found {
 		out.Matched += b.matched
-		all = append(all, b.heap...)
+		all = append(all, b.rows...)
 	}
 	slices.SortFunc(all, order)
 	for _, f := range all[:min(len(all), s.query.K)] {
@@ -109,30 +110,13 @@ func (s *search) part(ctx context.Context, lo, hi int, b *best) error {
 		if s.keep != nil && !s.keep(&s.items[at]) {
 			continue
 		}
-		score := dot(s.query.Vector, s.vectors[at*s.dim:(at+1)*s.dim])
+		score := bgevl.Score(s.query.Vector, s.vectors[at*s.dim:(at+1)*s.dim])
 		if s.query.MinScore != nil && score < *s.query.MinScore {
 			continue
 		}
 		b.add(scored{at, score})
 	}
 	return ctx.Err()
-}
-
-// dot returns the inner product, summed in float64. Four sums, since one would wait for itself.
-func dot(a, b []float32) float32 {
-	b = b[:len(a)]
-	var s0, s1, s2, s3 float64
-	i := 0
-	for ; i+4 <= len(a); i += 4 {
-		s0 += float64(a[i]) * float64(b[i])
-		s1 += float64(a[i+1]) * float64(b[i+1])
-		s2 += float64(a[i+2]) * float64(b[i+2])
-		s3 += float64(a[i+3]) * float64(b[i+3])
-	}
-	for ; i < len(a); i++ {
-		s0 += float64(a[i]) * float64(b[i])
-	}
-	return float32((s0 + s1) + (s2 + s3))
 }
 
 // scored is a row and its score.
@@ -152,48 +136,28 @@ func order(a, b scored) int {
 // best keeps the first k rows by order: a heap with the last of them at its top.
 type best struct {
 	k, matched int
-	heap       []scored
+	rows
 }
 
 func (b *best) add(s scored) {
 	b.matched++
-	if len(b.heap) < b.k {
-		b.heap = append(b.heap, s)
-		b.up(len(b.heap) - 1)
-		return
-	}
-	if order(s, b.heap[0]) < 0 {
-		b.heap[0] = s
-		b.down()
+	switch {
+	case len(b.rows) < b.k:
+		heap.Push(&b.rows, s)
+	case order(s, b.rows[0]) < 0:
+		b.rows[0] = s
+		heap.Fix(&b.rows, 0)
 	}
 }
 
-func (b *best) up(i int) {
-	for i > 0 {
-		parent := (i - 1) / 2
-		if order(b.heap[i], b.heap[parent]) <= 0 {
-			return
-		}
-		b.heap[i], b.heap[parent] = b.heap[parent], b.heap[i]
-		i = parent
-	}
-}
+// rows is a heap.Interface.
+type rows []scored
 
-func (b *best) down() {
-	for i := 0; ; {
-		last := i
-		for _, child := range []int{2*i + 1, 2*i + 2} {
-			if child < len(b.heap) && order(b.heap[child], b.heap[last]) > 0 {
-				last = child
-			}
-		}
-		if last == i {
-			return
-		}
-		b.heap[i], b.heap[last] = b.heap[last], b.heap[i]
-		i = last
-	}
-}
+func (r rows) Len() int           { return len(r) }
+func (r rows) Less(i, j int) bool { return order(r[i], r[j]) > 0 }
+func (r rows) Swap(i, j int)      { r[i], r[j] = r[j], r[i] }
+func (r *rows) Push(x any)        { *r = append(*r, x.(scored)) }
+func (r *rows) Pop() any          { panic("index: rows are replaced and never taken out") }
 
 // compile returns the filter as a function, or nil where it lets all pass.
 func (f Filter) compile() func(*Item) bool {
