@@ -67,6 +67,17 @@ CODES_INLINE void gemm_codes(const bge_tile *t, const int rows, const int block,
         gemm_codes(t, rows, block, small, min);                                                                        \
     }
 
+// The products of tables with tiles of up to 4 rows, whose instructions take codes of all sizes alike.
+#define FOUR_ROWS(kind, block, min)                                                                                    \
+    GEMM_CODES(kind, block, 0, min, 1)                                                                                 \
+    GEMM_CODES(kind, block, 0, min, 2)                                                                                 \
+    GEMM_CODES(kind, block, 0, min, 3)                                                                                 \
+    GEMM_CODES(kind, block, 0, min, 4)                                                                                 \
+    static const bge_gemms gemms_##kind = {                                                                            \
+        .one = {NULL, gemm_##kind##_1, gemm_##kind##_2, gemm_##kind##_3, gemm_##kind##_4},                             \
+    };
+#define FOUR_ROWS_OF_CODES FOUR_ROWS(u5, 32, 1) FOUR_ROWS(s6, 32, 0) FOUR_ROWS(s6_16, 16, 0)
+
 // What a bge_simd takes from gemms_u5, gemms_s6, gemms_s6_16 and gemms_s8.
 #define NEON_CODES                                                                                                     \
     .code_mr = CODE_MR, .gemm[BGE_B_U5] = &gemms_u5, .gemm[BGE_B_S6] = &gemms_s6, .gemm[BGE_B_S6_16] = &gemms_s6_16,   \

@@ -65,18 +65,7 @@ CODES_INLINE void block_sums(const int rows, const int terms, const int small, c
     }
 }
 
-#define CODES(kind, block, min)                                                                                        \
-    GEMM_CODES(kind, block, 0, min, 1)                                                                                 \
-    GEMM_CODES(kind, block, 0, min, 2)                                                                                 \
-    GEMM_CODES(kind, block, 0, min, 3)                                                                                 \
-    GEMM_CODES(kind, block, 0, min, 4)                                                                                 \
-    static const bge_gemms gemms_##kind = {                                                                            \
-        .one = {NULL, gemm_##kind##_1, gemm_##kind##_2, gemm_##kind##_3, gemm_##kind##_4},                             \
-    };
-
-CODES(u5, 32, 1)
-CODES(s6, 32, 0)
-CODES(s6_16, 16, 0)
+FOUR_ROWS_OF_CODES
 #define gemms_s8 gemms_s6 // one product for codes of all sizes
 
 static const bge_simd simd = {FLOAT_LOOPS(NULL, round_to_bf16), NEON_CODES};
