@@ -88,6 +88,7 @@ func TestDevicesAgree(t *testing.T) {
 				require.Equal(t, layers > 0, bytes > 0)
 				on += layers
 			}
+			require.Equal(t, on, m.DeviceLayers())
 			if p.DeviceLayers == AllThatFit {
 				require.LessOrEqual(t, on, decoder.Layers)
 			} else {

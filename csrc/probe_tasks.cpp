@@ -335,8 +335,12 @@ int32_t bge_device_default(int32_t n_threads, int32_t *out, bge_error *err) noex
         if (out == nullptr) {
             bge::fail(BGE_ERR_ARGUMENT, "bge_device_default: every argument is needed");
         }
-        const int32_t n = bge_device_count(err);
-        std::vector<bge_probe> results(size_t(std::max(n, 0)));
+        bge_error counting;
+        const int32_t n = bge_device_count(&counting);
+        if (n < 0) {
+            bge::fail(bge_code(counting.code), "%s", counting.message);
+        }
+        std::vector<bge_probe> results(static_cast<size_t>(n));
         int32_t processor = -1;
         for (int32_t i = 0; i < n; i++) {
             const bge_device d = bge::device_at(i);
