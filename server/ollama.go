@@ -278,6 +278,6 @@ func (s *Server) ollamaShow(w http.ResponseWriter, r *http.Request) error {
 
 // ollamaVersion answers GET /api/version.
 func (s *Server) ollamaVersion(w http.ResponseWriter, _ *http.Request) error {
-	writeJSON(w, http.StatusOK, map[string]string{"version": version()})
+	writeJSON(w, http.StatusOK, map[string]string{"version": s.opt.Version})
 	return nil
 }

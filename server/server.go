@@ -29,6 +29,9 @@ type Options struct {
 	// ModelName is what responses call the model. Empty: what the model's file calls it, or "bgevl".
 	ModelName string
 
+	// Version is what responses call the program's version. Empty: "unknown".
+	Version string
+
 	// APIKeys are the keys of which a request must have one, as Authorization: Bearer KEY, x-api-key, api-key, or the
 	// password of HTTP Basic. None: no key is asked for, and only loopback addresses are served.
 	APIKeys []string
@@ -155,6 +158,9 @@ func (o *Options) fill(m Model) error {
 	}
 	if o.ModelName == "" {
 		o.ModelName = "bgevl"
+	}
+	if o.Version == "" {
+		o.Version = "unknown"
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

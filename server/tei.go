@@ -375,7 +375,7 @@ func (s *Server) teiInfo(w http.ResponseWriter, r *http.Request) error {
 		"max_concurrent_requests": s.opt.MaxQueue, "max_input_length": info.Context,
 		"max_batch_tokens": info.Context * s.opt.MaxBatch, "max_batch_requests": s.opt.MaxBatch,
 		"max_client_batch_size": s.opt.MaxInputs, "auto_truncate": false, "tokenization_workers": s.opt.Workers,
-		"version": version(), "sha": nil, "docker_label": nil,
+		"version": s.opt.Version, "sha": nil, "docker_label": nil,
 		"family": info.Family, "dimensions": s.model.Dim(), "images": info.ImageSize > 0, "instructions": info.Instructions,
 		"fingerprint": f.Sum(), "tasks": tasks,
 	})

@@ -247,6 +247,11 @@ func TestServeFolder(t *testing.T) {
 	assert.Equal(t, map[string]string{"damaged.png": "a damaged picture", "etc": "it cannot be read"}, failures)
 	assert.Contains(t, s.err.String(), "bgevl: serve: photos/damaged.png: ")
 
+	var served, program struct{ Version string }
+	require.Equal(t, 200, s.call(t, "/api/version", nil, &served))
+	require.NoError(t, json.Unmarshal([]byte(bgevlRun(t, "", "version", "--json").out), &program))
+	assert.Equal(t, program.Version, served.Version)
+
 	// An upload finds itself, and the copy of it.
 	var b bytes.Buffer
 	w := multipart.NewWriter(&b)

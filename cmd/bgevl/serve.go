@@ -177,7 +177,7 @@ func serverOptions(c *cli.Context, s *streams) (*server.Options, error) {
 	if c.Bool("verbose") {
 		level = slog.LevelDebug
 	}
-	return &server.Options{APIKeys: keys, MaxInputs: inputs, ImageURLs: c.StringSlice("image-urls"), AllowedHosts: c.StringSlice("allowed-host"),
+	return &server.Options{Version: versionText(), APIKeys: keys, MaxInputs: inputs, ImageURLs: c.StringSlice("image-urls"), AllowedHosts: c.StringSlice("allowed-host"),
 		Search: server.SearchOptions{Instruction: told},
 		Logger: slog.New(slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: level}))}, nil
 }
