@@ -23,26 +23,15 @@ func cohereError(e *apiError) (int, any) {
 
 // cohereBody is the body of POST /v2/embed.
 type cohereBody struct {
-	InputType       *string       `json:"input_type"`
-	Texts           []string      `json:"texts"`
-	Images          []string      `json:"images"`
-	Inputs          []cohereInput `json:"inputs"`
-	MaxTokens       *int          `json:"max_tokens"`
-	OutputDimension *int          `json:"output_dimension"`
-	EmbeddingTypes  []string      `json:"embedding_types"`
-	Truncate        *string       `json:"truncate"`
+	InputType       *string     `json:"input_type"`
+	Texts           []string    `json:"texts"`
+	Images          []string    `json:"images"`
+	Inputs          []contentOf `json:"inputs"`
+	MaxTokens       *int        `json:"max_tokens"`
+	OutputDimension *int        `json:"output_dimension"`
+	EmbeddingTypes  []string    `json:"embedding_types"`
+	Truncate        *string     `json:"truncate"`
 	hints
-}
-
-// cohereInput is one input of texts and an image.
-type cohereInput struct {
-	Content []coherePart `json:"content"`
-}
-
-type coherePart struct {
-	Type     string   `json:"type"`
-	Text     *string  `json:"text"`
-	ImageURL *chatURL `json:"image_url"`
 }
 
 // cohereEmbed answers POST /v2/embed.
@@ -179,19 +168,12 @@ func (b *cohereBody) contents() ([]content, error) {
 		out = append(out, content{[]part{{image: &b.Images[i], param: param}}, param})
 	}
 	for i, in := range b.Inputs {
-		c := content{param: fmt.Sprintf("inputs[%d]", i)}
-		for j, p := range in.Content {
-			param := fmt.Sprintf("%s.content[%d]", c.param, j)
-			switch {
-			case p.Type == "text" && p.Text != nil:
-				c.parts = append(c.parts, part{text: p.Text, param: param})
-			case p.Type == "image_url" && p.ImageURL != nil:
-				c.parts = append(c.parts, part{image: (*string)(p.ImageURL), param: param})
-			default:
-				return nil, invalid(param, `want {"type": "text", "text"} or {"type": "image_url", "image_url": {"url"}}`)
-			}
+		param := fmt.Sprintf("inputs[%d]", i)
+		parts, err := in.parts(param, `want {"type": "text", "text"} or {"type": "image_url", "image_url": {"url"}}`, "text", "image_url")
+		if err != nil {
+			return nil, err
 		}
-		out = append(out, c)
+		out = append(out, content{parts, param})
 	}
 	return out, nil
 }
@@ -227,15 +209,9 @@ func cohereEmbeddings(vectors [][]float32, kinds []string) map[string][]any {
 
 // cohereMeta says what was counted, and what was cut: as warnings, which Cohere's clients show, and as indices.
 func cohereMeta(inputs []input, out *embedded) map[string]any {
-	images := 0
-	for _, in := range inputs {
-		if in.picture != nil {
-			images++
-		}
-	}
 	meta := map[string]any{
 		"api_version":  map[string]string{"version": "2"},
-		"billed_units": map[string]int{"input_tokens": out.tokens, "images": images},
+		"billed_units": map[string]int{"input_tokens": out.tokens, "images": countPictures(inputs)},
 	}
 	warnings := slices.Clone(out.warnings)
 	if len(out.truncated) > 0 {

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -150,6 +150,51 @@ func (s *Server) compose(parts []part, param string) (input, error) {
 	return in, nil
 }
 
+// contentPart is a part as dialects write it that tell them apart by type.
+type contentPart struct {
+	Type        string   `json:"type"`
+	Text        *string  `json:"text"`
+	ImageURL    *chatURL `json:"image_url"`
+	ImageBase64 *string  `json:"image_base64"`
+}
+
+// contentOf is an input of such parts.
+type contentOf struct {
+	Content []contentPart `json:"content"`
+}
+
+// parts returns the parts of the types that the dialect has; want says in words which those are.
+func (c *contentOf) parts(param, want string, types ...string) ([]part, error) {
+	parts := make([]part, len(c.Content))
+	for i, p := range c.Content {
+		x := part{param: fmt.Sprintf("%s.content[%d]", param, i)}
+		switch p.Type {
+		case "text":
+			x.text = p.Text
+		case "image_url":
+			x.image = (*string)(p.ImageURL)
+		case "image_base64":
+			x.image = p.ImageBase64
+		}
+		if x.text == nil && x.image == nil || !slices.Contains(types, p.Type) {
+			return nil, invalid(x.param, want)
+		}
+		parts[i] = x
+	}
+	return parts, nil
+}
+
+// countPictures returns how many of the inputs have one.
+func countPictures(inputs []input) int {
+	n := 0
+	for _, in := range inputs {
+		if in.picture != nil {
+			n++
+		}
+	}
+	return n
+}
+
 func emptyInput(param string) *apiError {
 	return &apiError{status: http.StatusBadRequest, code: codeEmpty, param: param, message: "neither a text nor an image"}
 }
@@ -215,14 +260,6 @@ func (e *apiError) errorText() string {
 		return e.message
 	}
 	return e.param + ": " + e.message
-}
-
-// version returns the version that this program was built from, as far as the Go tools know it.
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "unknown"
 }
 
 // dimensions checks how many dimensions a body asks for. Zero is all of them, for whoever did not ask.

@@ -49,18 +49,27 @@ func shorten(v []float32, dim int, param string) ([]float32, error) {
 	if dim < 0 || dim > len(v) {
 		return nil, invalid(param, fmt.Sprintf("want 1 to %d", len(v)))
 	}
+	out := unit(v[:dim])
+	if out == nil {
+		return nil, invalid(param, "too few dimensions: those that are left are all zero")
+	}
+	return out, nil
+}
+
+// unit returns a vector scaled to unit length, or nil for one that is all zero.
+func unit(v []float32) []float32 {
 	var sum float64
-	for _, x := range v[:dim] {
+	for _, x := range v {
 		sum += float64(x) * float64(x)
 	}
 	if sum == 0 {
-		return nil, invalid(param, "too few dimensions: those that are left are all zero")
+		return nil
 	}
-	out := make([]float32, dim)
-	for i, x := range v[:dim] {
+	out := make([]float32, len(v))
+	for i, x := range v {
 		out[i] = float32(float64(x) / math.Sqrt(sum))
 	}
-	return out, nil
+	return out
 }
 
 // base64Floats encodes a vector as little-endian float32 in base64.

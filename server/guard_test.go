@@ -47,8 +47,14 @@ func TestOptions(t *testing.T) {
 		_, err := New(newFake(), &o)
 		assert.ErrorContains(t, err, "server: ", name)
 	}
-	_, err := New(newFake(), nil)
-	assert.NoError(t, err)
+	s, err := New(newFake(), nil)
+	require.NoError(t, err)
+	assert.Equal(t, 1, s.opt.MaxBatch, "a processor gains nothing by batches")
+	onDevice := newFake()
+	onDevice.info.DeviceLayers = 24
+	s, err = New(onDevice, nil)
+	require.NoError(t, err)
+	assert.Equal(t, 32, s.opt.MaxBatch)
 }
 
 // paths returns a path for every route of a server.

@@ -1,7 +1,7 @@
 package server
 
 import (
-	"fmt"
+	"cmp"
 	"net/http"
 
 	"github.com/bgevl/bgevl/bgevl"
@@ -24,10 +24,9 @@ func openAIError(e *apiError) (int, any) {
 		Param   *string `json:"param"`
 		Code    string  `json:"code"`
 	}
-	b := body{Message: e.message, Type: openAIErrorType(e.status), Code: string(e.code)}
+	b := body{Message: e.errorText(), Type: openAIErrorType(e.status), Code: string(e.code)} // some clients show the message alone
 	if e.param != "" {
 		b.Param = &e.param
-		b.Message = e.param + ": " + e.message // some clients show the message alone
 	}
 	return e.status, map[string]body{"error": b}
 }
@@ -114,34 +113,26 @@ func (s *Server) openAIEmbeddings(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
-	if body.Dimensions == nil {
-		body.Dimensions = body.OutputDimension
-	}
-	if dim := body.Dimensions; dim != nil && (*dim < 1 || *dim > s.model.Dim()) {
-		return invalid("dimensions", fmt.Sprintf("want 1 to %d", s.model.Dim()))
+	dim, err := s.dimensions(cmp.Or(body.Dimensions, body.OutputDimension), "dimensions")
+	if err != nil {
+		return err
 	}
 	e, err := s.embed(r.Context(), inputs)
 	if err != nil {
 		return err
 	}
-	out := openAIResponse{Object: "list", Model: s.opt.ModelName, Data: make([]openAIItem, len(e.results)),
-		Usage: openAIUsage{e.tokens, e.tokens}, Truncated: e.truncated, Warnings: e.warnings}
-	for i, result := range e.results {
-		v := result.Embedding
-		if body.Dimensions != nil {
-			if v, err = shorten(v, *body.Dimensions, "dimensions"); err != nil {
-				return err
-			}
-		}
-		out.Data[i] = openAIItem{Object: "embedding", Index: i, Embedding: encode(v)}
-	}
-	if body.Dimensions != nil && *body.Dimensions < s.model.Dim() {
-		out.Warnings = append(out.Warnings, warnShortened)
+	vectors, err := e.vectors(dim, "dimensions")
+	if err != nil {
+		return err
 	}
 	if body.Normalized != nil && !*body.Normalized {
-		out.Warnings = append(out.Warnings, warnUnit)
+		e.warnings = append(e.warnings, warnUnit)
 	}
-	e.warnings = out.Warnings
+	out := openAIResponse{Object: "list", Model: s.opt.ModelName, Data: make([]openAIItem, len(vectors)),
+		Usage: openAIUsage{e.tokens, e.tokens}, Truncated: e.truncated, Warnings: e.warnings}
+	for i, v := range vectors {
+		out.Data[i] = openAIItem{Object: "embedding", Index: i, Embedding: encode(v)}
+	}
 	report(w, e)
 	writeJSON(w, http.StatusOK, out)
 	return nil

@@ -266,16 +266,10 @@ func (s *Server) instructionFor(in *input, own *string) *string {
 // away returns the unit vector of query less a share of negative. Both have unit length, so that it is never zero.
 func away(query, negative []float32) []float32 {
 	out := make([]float32, len(query))
-	var sum float64
 	for i, x := range query {
 		out[i] = x - negativeShare*negative[i]
-		sum += float64(out[i]) * float64(out[i])
 	}
-	scale := 1 / math.Sqrt(sum)
-	for i, x := range out {
-		out[i] = float32(float64(x) * scale)
-	}
-	return out
+	return unit(out)
 }
 
 // indexStatus answers GET /v1/index.

@@ -21,26 +21,14 @@ func voyageError(e *apiError) (int, any) {
 
 // voyageBody is the body of POST /v1/multimodalembeddings.
 type voyageBody struct {
-	Inputs          []voyageInput `json:"inputs"`
-	InputType       *string       `json:"input_type"`
-	Truncation      *bool         `json:"truncation"`
-	OutputDimension *int          `json:"output_dimension"`
-	OutputDtype     *string       `json:"output_dtype"`
-	OutputEncoding  *string       `json:"output_encoding"`
-	EncodingFormat  *string       `json:"encoding_format"` // what Voyage's own clients send for output_encoding
+	Inputs          []contentOf `json:"inputs"`
+	InputType       *string     `json:"input_type"`
+	Truncation      *bool       `json:"truncation"`
+	OutputDimension *int        `json:"output_dimension"`
+	OutputDtype     *string     `json:"output_dtype"`
+	OutputEncoding  *string     `json:"output_encoding"`
+	EncodingFormat  *string     `json:"encoding_format"` // what Voyage's own clients send for output_encoding
 	hints
-}
-
-// voyageInput is one input of texts and an image.
-type voyageInput struct {
-	Content []voyagePart `json:"content"`
-}
-
-type voyagePart struct {
-	Type        string   `json:"type"`
-	Text        *string  `json:"text"`
-	ImageURL    *chatURL `json:"image_url"`
-	ImageBase64 *string  `json:"image_base64"`
 }
 
 // voyageItem is one embedding of a response.
@@ -93,13 +81,7 @@ func (s *Server) voyageEmbed(w http.ResponseWriter, r *http.Request) error {
 // voyageUsage counts tokens, and pictures for what Voyage counts in pixels: how many a picture has matters to no model
 // here, and nobody is billed.
 func voyageUsage(inputs []input, out *embedded) map[string]int {
-	images := 0
-	for _, in := range inputs {
-		if in.picture != nil {
-			images++
-		}
-	}
-	return map[string]int{"text_tokens": out.tokens, "total_tokens": out.tokens, "images": images, "image_pixels": 0, "video_pixels": 0}
+	return map[string]int{"text_tokens": out.tokens, "total_tokens": out.tokens, "images": countPictures(inputs), "image_pixels": 0, "video_pixels": 0}
 }
 
 // encoder returns what writes a vector with the type of numbers that is asked for, in base64 or not.
@@ -148,7 +130,8 @@ func (s *Server) voyageInputs(body *voyageBody) ([]input, error) {
 	inputs := make([]input, len(body.Inputs))
 	for i, x := range body.Inputs {
 		param := fmt.Sprintf("inputs[%d]", i)
-		parts, err := x.parts(param)
+		parts, err := x.parts(param, "want a text, an image_url or an image_base64, with the field of that name; video is not for these models",
+			"text", "image_url", "image_base64")
 		if err != nil {
 			return nil, err
 		}
@@ -161,22 +144,4 @@ func (s *Server) voyageInputs(body *voyageBody) ([]input, error) {
 		inputs[i] = in
 	}
 	return inputs, nil
-}
-
-func (x *voyageInput) parts(param string) ([]part, error) {
-	var parts []part
-	for j, p := range x.Content {
-		param := fmt.Sprintf("%s.content[%d]", param, j)
-		switch {
-		case p.Type == "text" && p.Text != nil:
-			parts = append(parts, part{text: p.Text, param: param})
-		case p.Type == "image_url" && p.ImageURL != nil:
-			parts = append(parts, part{image: (*string)(p.ImageURL), param: param})
-		case p.Type == "image_base64" && p.ImageBase64 != nil:
-			parts = append(parts, part{image: p.ImageBase64, param: param})
-		default:
-			return nil, invalid(param, "want a text, an image_url or an image_base64, with the field of that name; video is not for these models")
-		}
-	}
-	return parts, nil
 }
