@@ -2,10 +2,6 @@
 
 #include "crew.hpp"
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
 namespace bge {
 namespace {
 
@@ -14,7 +10,7 @@ constexpr int watch = 4000;
 
 void relax() {
 #if defined(__x86_64__)
-    _mm_pause();
+    __builtin_ia32_pause(); // without the header of all intrinsics, which is half of this file's compilation
 #elif defined(__aarch64__)
     __asm__ volatile("yield");
 #endif
