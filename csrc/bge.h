@@ -68,7 +68,8 @@ typedef struct bge_placement {
                          // instruction set; "ggml" uses ggml's own operations throughout
     const char *devices; // NULL: the processor alone. Names of bge_device_get with commas between: the last layers of
                          // each tower or decoder lie there, in the order of the names and in parts as large as the
-                         // devices' memory allows, and ggml's own operations compute them
+                         // devices' memory allows, and ggml's own operations compute them; attention is the device's
+                         // fused operation, or with BGEVL_FLASH_ATTENTION=off in the environment products and a softmax
     int32_t device_layers;    // how many layers of each tower or decoder; -1: as many as the devices have memory for
     int32_t file_mapped;      // 1: tensor data lies in a read-only file mapping, whose pages may be given back once a
                               // weight has been repacked or copied (they are read again from the file if touched again)

@@ -13,7 +13,7 @@
 // ggml, the tensor library beneath, comes as a Go module and is compiled by cgo for the oldest processor of its
 // architecture. Under the build tag bgevl_static it and the C side come as a library from CMake instead (static.go).
 // What is hot runs in the kernels of this package, chosen at run time (kernels.h); the environment variable BGEVL_CPU
-// forces an instruction set.
+// forces an instruction set. BGEVL_FLASH_ATTENTION=off has devices compute attention without their fused operation.
 package csrc
 
 // #cgo CFLAGS: -std=c11 -O3 -Wall -Wextra

@@ -111,15 +111,28 @@ func TestDevicesAgree(t *testing.T) {
 		return r
 	}
 	want := compute(Placement{})
+	agrees := func(t *testing.T, p Placement) {
+		got := compute(p)
+		requireAlike(t, want.texts, got.texts, clip.Projection)
+		requireAlike(t, want.images, got.images, clip.Projection)
+		requireAlike(t, want.states, got.states, decoderWidth)
+		requireAlike(t, want.scores, got.scores, decoderVocab)
+	}
 	for name, p := range placements(t) {
 		t.Run(name, func(t *testing.T) {
-			got := compute(p)
-			requireAlike(t, want.texts, got.texts, clip.Projection)
-			requireAlike(t, want.images, got.images, clip.Projection)
-			requireAlike(t, want.states, got.states, decoderWidth)
-			requireAlike(t, want.scores, got.scores, decoderVocab)
+			agrees(t, p)
 		})
 	}
+	t.Run("without flash attention", func(t *testing.T) {
+		t.Setenv("BGEVL_FLASH_ATTENTION", "off")
+		agrees(t, Placement{Devices: devices(t)[:1], DeviceLayers: AllThatFit})
+	})
+	t.Run("flash attention that is neither on nor off", func(t *testing.T) {
+		t.Setenv("BGEVL_FLASH_ATTENTION", "perhaps")
+		_, err := NewCLIP(testParams(""), clipTensors)
+		require.ErrorIs(t, err, ErrUnsupported)
+		require.ErrorContains(t, err, "BGEVL_FLASH_ATTENTION=perhaps: want on or off")
+	})
 }
 
 // TestProbeDevices tries every device; ggml's own processor device, which is always there, must be found to be right.

@@ -328,7 +328,7 @@ ggml_tensor *graph::attention_ggml(ggml_tensor *q, ggml_tensor *k, ggml_tensor *
     };
     ggml_tensor *qh = heads(q, n_head, n_q), *kh = heads(k, n_kv_head, n_kv), *vh = heads(v, n_kv_head, n_kv);
     const float scale = 1 / std::sqrt(float(d_head));
-    if (device != nullptr) { // which never stores the scores, where the device can do that
+    if (device != nullptr && model.flash_attention) { // which never stores the scores, where the device can do that
         ggml_tensor *y = ggml_flash_attn_ext(ctx, qh, kh, vh, mask(GGML_TYPE_F16), scale, 0, 0);
         ggml_flash_attn_ext_set_prec(y, GGML_PREC_F32);
         if (ggml_backend_dev_supports_op(device, y)) {

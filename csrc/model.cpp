@@ -47,6 +47,18 @@ const bge_kernels *choose_kernels(const char *name) {
     return k;
 }
 
+// Whether devices take their fused attention, if they have one.
+bool flash_attention_wanted() {
+    const char *asked = std::getenv("BGEVL_FLASH_ATTENTION");
+    if (asked == nullptr || *asked == '\0' || std::strcmp(asked, "on") == 0) {
+        return true;
+    }
+    if (std::strcmp(asked, "off") != 0) {
+        fail(BGE_ERR_UNSUPPORTED, "BGEVL_FLASH_ATTENTION=%s: want on or off", asked);
+    }
+    return false;
+}
+
 void pack(bge_model &model, linear_weight &l) {
     if (l.packed != nullptr || device_of(l.w) != nullptr) {
         return; // done by an earlier call that ran out of memory further on, or no work for the processor
@@ -135,7 +147,7 @@ void release(bge_model *model) {
 
 bge_model::bge_model(const bge_placement &p)
     : kernels(bge::choose_kernels(p.kernels)), file_mapped(p.file_mapped != 0), devices(bge::find_devices(p.devices)),
-      devices_optional(p.devices_optional != 0) {
+      devices_optional(p.devices_optional != 0), flash_attention(bge::flash_attention_wanted()) {
     if (kernels == nullptr && !devices.empty()) {
         bge::fail(BGE_ERR_ARGUMENT, "kernels ggml (BGEVL_CPU) and device %s: want one of them",
                   ggml_backend_dev_name(devices[0].device));

@@ -60,6 +60,7 @@ struct bge_model {
     // Where layers lie on devices: each device's part. Empty: the processor computes all.
     std::vector<bge::device_part> devices;
     bool devices_optional = false; // without room there, the processor does their part
+    bool flash_attention = true;   // on devices that have it
     bge::buffer host_tables;       // the tables that stay on the processor while others are on a device
     int32_t n_layers = 0;          // that could lie on a device
 
