@@ -31,8 +31,8 @@ struct encoder {
     ggml_tensor *layer_rows(graph &g, const encoder_layer &l, ggml_tensor *x, const std::vector<int32_t> &rows,
                             const sequences &s) const;
 
-    // Operations that a graph may hold. Generous: ggml stops the process when it is too low.
-    size_t max_nodes() const { return 64 + 64 * layers.size(); }
+    // Operations that a graph may hold.
+    size_t max_nodes() const { return 64 + most_layer_nodes * layers.size(); }
 
   private:
     ggml_tensor *feed_forward(graph &g, const encoder_layer &l, ggml_tensor *x) const;

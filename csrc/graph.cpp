@@ -292,17 +292,53 @@ ggml_tensor *graph::attention(ggml_tensor *q, ggml_tensor *k, ggml_tensor *v, in
     return custom(q->ne[0], q->ne[1], {q, k, v}, std::move(op));
 }
 
-// A mask keeps each query to the keys that are its own. Sequences that are all alike share one.
-ggml_tensor *graph::attention_mask(ggml_type type, int64_t n_kv, int64_t n_q, const sequences &s) {
-    const bool shared = s.alike();
-    return input(type, n_kv, n_q, [&s, n_kv, shared, type](ggml_tensor *to) {
+namespace {
+
+// How many of n_q queries ggml's attention takes at once where it stores their scores, n_scores for each query: long
+// prompts in blocks, of which causal ones read only the keys before their end, and ragged batches only their own
+// sequences'. Vulkan devices need not address more than 128 MB of a tensor (maxStorageBufferRange): on Mesa's, larger
+// scores were wrong without an error.
+int64_t queries_at_once(int64_t n_q, int64_t n_scores) {
+    constexpr int64_t undivided = 1024, block = 512, most_blocks = 32, most_bytes = 64 << 20;
+    const int64_t fit = std::max<int64_t>(most_bytes / (n_scores * int64_t(sizeof(float))), 1);
+    if (n_q <= std::min(undivided, fit)) {
+        return n_q;
+    }
+    return std::max(std::min(block, fit), (n_q + most_blocks - 1) / most_blocks);
+}
+
+// The least range of keys that the queries [q0, q1) read, of `n` sequences.
+attention_block keys_for(const sequences &s, int32_t n, int64_t q0, int64_t q1) {
+    attention_block b{q0, q1, s.kv_start[size_t(n)], 0};
+    for (int32_t i = 0; i < n; i++) {
+        const int64_t end = std::min<int64_t>(s.q_start[i + 1], q1);
+        for (int64_t r = std::max<int64_t>(s.q_start[i], q0); r < end; r++) {
+            b.k0 = std::min<int64_t>(b.k0, s.kv_start[i]);
+            b.k1 = std::max<int64_t>(b.k1, s.kv_start[i] + s.keys_of(i, int32_t(r)));
+        }
+    }
+    return b;
+}
+
+} // namespace
+
+// A mask keeps each query to the keys that are its own. Sequences that are all alike share one, and so do layers.
+ggml_tensor *graph::attention_mask(ggml_type type, const sequences &s, const attention_block &b) {
+    for (const shared_mask &m : masks) {
+        if (m.of == &s && m.tensor->type == type && m.block == b) {
+            return m.tensor;
+        }
+    }
+    const int32_t n = s.alike() ? 1 : s.n();
+    ggml_tensor *mask = input(type, b.n_keys(), b.n_queries(), [&s, n, b, type](ggml_tensor *to) {
         constexpr uint16_t f16_minus_infinity = 0xfc00;
-        const int32_t n = shared ? 1 : s.n();
         const auto fill = [&](auto *to, auto hidden) {
-            std::fill_n(to, n_kv * s.q_start[size_t(n)], hidden);
+            std::fill_n(to, b.n_keys() * b.n_queries(), hidden);
             for (int32_t i = 0; i < n; i++) {
-                for (int32_t r = s.q_start[i]; r < s.q_start[i + 1]; r++) {
-                    std::fill_n(to + r * n_kv + s.kv_start[i], s.keys_of(i, r), decltype(hidden)(0));
+                const int64_t end = std::min<int64_t>(s.q_start[i + 1], b.q1);
+                for (int64_t r = std::max<int64_t>(s.q_start[i], b.q0); r < end; r++) {
+                    auto *row = to + (r - b.q0) * b.n_keys() + s.kv_start[i] - b.k0;
+                    std::fill_n(row, s.keys_of(i, int32_t(r)), decltype(hidden)(0));
                 }
             }
         };
@@ -312,6 +348,8 @@ ggml_tensor *graph::attention_mask(ggml_type type, int64_t n_kv, int64_t n_q, co
             fill(floats(to), -std::numeric_limits<float>::infinity());
         }
     });
+    masks.push_back({&s, b, mask});
+    return mask;
 }
 
 // Sequences that are all alike are a dimension of their own; ggml knows no others in one batch, so that those of
@@ -321,25 +359,50 @@ ggml_tensor *graph::attention_ggml(ggml_tensor *q, ggml_tensor *k, ggml_tensor *
     const int64_t n_seq = s.alike() ? s.n() : 1;
     const int64_t n_q = q->ne[1] / n_seq, n_kv = k->ne[1] / n_seq, d_head = q->ne[0] / n_head;
     const bool masked = s.causal || n_seq != s.n();
-    const auto mask = [&](ggml_type type) { return masked ? attention_mask(type, n_kv, n_q, s) : nullptr; };
     const auto heads = [&](ggml_tensor *x, int32_t count, int64_t n) { // [d_head, n, count, n_seq]
         x = ggml_cont_2d(ctx, x, x->ne[0], x->ne[1]);
         return ggml_permute(ctx, ggml_reshape_4d(ctx, x, d_head, count, n, n_seq), 0, 2, 1, 3);
     };
     ggml_tensor *qh = heads(q, n_head, n_q), *kh = heads(k, n_kv_head, n_kv), *vh = heads(v, n_kv_head, n_kv);
-    const float scale = 1 / std::sqrt(float(d_head));
+    const attention_block all{0, n_q, 0, n_kv};
     if (device != nullptr && model.flash_attention) { // which never stores the scores, where the device can do that
-        ggml_tensor *y = ggml_flash_attn_ext(ctx, qh, kh, vh, mask(GGML_TYPE_F16), scale, 0, 0);
+        ggml_tensor *mask = masked ? attention_mask(GGML_TYPE_F16, s, all) : nullptr;
+        ggml_tensor *y = ggml_flash_attn_ext(ctx, qh, kh, vh, mask, 1 / std::sqrt(float(d_head)), 0, 0);
         ggml_flash_attn_ext_set_prec(y, GGML_PREC_F32);
         if (ggml_backend_dev_supports_op(device, y)) {
             return ggml_reshape_2d(ctx, y, q->ne[0], q->ne[1]); // y: [d_head, n_head, n_q, n_seq]
         }
     }
-    ggml_tensor *scores = product(kh, qh); // [n_kv, n_q, n_head, n_seq]
-    scores = ggml_soft_max_ext(ctx, scores, mask(GGML_TYPE_F32), scale, 0);
     ggml_tensor *values = ggml_cont(ctx, ggml_permute(ctx, vh, 1, 0, 2, 3)); // [n_kv, d_head, n_kv_head, n_seq]
-    ggml_tensor *mixed = product(values, scores);                            // [d_head, n_q, n_head, n_seq]
+    ggml_tensor *mixed = nullptr;                                            // [d_head, n_q, n_head, n_seq]
+    const int64_t step = queries_at_once(n_q, n_kv * n_head * n_seq);
+    for (int64_t at = 0; at < n_q; at += step) {
+        const attention_block b =
+            step == n_q ? all : keys_for(s, n_seq == s.n() ? 1 : s.n(), at, std::min(at + step, n_q));
+        ggml_tensor *mask = masked ? attention_mask(GGML_TYPE_F32, s, b) : nullptr;
+        ggml_tensor *y = attention_of(b, qh, kh, values, mask);
+        mixed = mixed == nullptr ? y : ggml_concat(ctx, mixed, y, 1);
+    }
     return ggml_cont_2d(ctx, ggml_permute(ctx, mixed, 0, 2, 1, 3), q->ne[0], q->ne[1]);
+}
+
+// The attention of a block's queries to its keys. q: [d_head, n_q, n_head, n_seq], k: [d_head, n_kv, n_kv_head, n_seq],
+// values: [n_kv, d_head, n_kv_head, n_seq], result: [d_head, queries of the block, n_head, n_seq]
+ggml_tensor *graph::attention_of(const attention_block &b, ggml_tensor *q, ggml_tensor *k, ggml_tensor *values,
+                                 ggml_tensor *mask) {
+    const float scale = 1 / std::sqrt(float(q->ne[0]));
+    const auto part = [this](ggml_tensor *x, int dim, int64_t from, int64_t to) {
+        if (to - from == x->ne[dim]) {
+            return x;
+        }
+        int64_t ne[4] = {x->ne[0], x->ne[1], x->ne[2], x->ne[3]};
+        ne[dim] = to - from;
+        return ggml_view_4d(ctx, x, ne[0], ne[1], ne[2], ne[3], x->nb[1], x->nb[2], x->nb[3],
+                            size_t(from) * x->nb[dim]);
+    };
+    ggml_tensor *scores = product(part(k, 1, b.k0, b.k1), part(q, 1, b.q0, b.q1)); // [keys, queries, n_head, n_seq]
+    scores = ggml_soft_max_ext(ctx, scores, mask, scale, 0);
+    return product(part(values, 0, b.k0, b.k1), scores);
 }
 
 } // namespace bge

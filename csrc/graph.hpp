@@ -33,6 +33,18 @@ struct sequences {
     int32_t keys_of(int32_t i, int32_t r) const;
 };
 
+// Queries [q0, q1) of a batch, or of each sequence where all are alike, and the keys [k0, k1) that they may attend to.
+struct attention_block {
+    int64_t q0, q1, k0, k1;
+
+    int64_t n_queries() const { return q1 - q0; }
+    int64_t n_keys() const { return k1 - k0; }
+    bool operator==(const attention_block &o) const { return q0 == o.q0 && q1 == o.q1 && k0 == o.k0 && k1 == o.k1; }
+};
+
+// How many operations a layer of a graph may be. Generous: ggml stops the process when it is too low.
+constexpr size_t most_layer_nodes = 400;
+
 // Rotary positions of a list of tokens. The cosines and sines are made once for all layers, as the reference makes
 // them: frequency and angle in f32. Outlives the graph that uses it.
 struct rotary {
@@ -116,6 +128,12 @@ class graph {
     ggml_backend_device *device = nullptr; // that computes it; NULL: the processor
     std::vector<std::pair<ggml_tensor *, fill_function>> inputs;
     std::vector<std::pair<ggml_tensor *, std::unique_ptr<kernel_op>>> ops;
+    struct shared_mask {
+        const sequences *of;
+        attention_block block;
+        ggml_tensor *tensor;
+    };
+    std::vector<shared_mask> masks;   // of attention; layers have them in common
     std::vector<ggml_tensor *> early; // computed first, though nothing in the graph reads them
 
     ggml_tensor *custom(int64_t ne0, int64_t ne1, std::vector<ggml_tensor *> args, std::unique_ptr<kernel_op> op,
@@ -125,7 +143,9 @@ class graph {
                        ggml_tensor *residual);
     ggml_tensor *attention_ggml(ggml_tensor *q, ggml_tensor *k, ggml_tensor *v, int32_t n_head, int32_t n_kv_head,
                                 const sequences &s);
-    ggml_tensor *attention_mask(ggml_type type, int64_t n_kv, int64_t n_q, const sequences &s);
+    ggml_tensor *attention_mask(ggml_type type, const sequences &s, const attention_block &b);
+    ggml_tensor *attention_of(const attention_block &b, ggml_tensor *q, ggml_tensor *k, ggml_tensor *values,
+                              ggml_tensor *mask);
     ggml_tensor *product(ggml_tensor *a, ggml_tensor *b);
 };
 

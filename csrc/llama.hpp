@@ -23,8 +23,8 @@ struct llama_model {
 
     int32_t n_embd_kv() const { return p.n_head_kv * p.d_head; }
 
-    // Operations that a graph may hold. Generous: ggml stops the process when it is too low.
-    size_t max_nodes() const { return 64 + 64 * layers.size(); }
+    // Operations that a graph may hold.
+    size_t max_nodes() const { return 64 + most_layer_nodes * layers.size(); }
 };
 
 } // namespace bge

@@ -82,6 +82,53 @@ func testBatch() (b Batch, rows []Batch) {
 	return b, rows
 }
 
+// randomRow is a prompt of n tokens, the last of them wanted.
+func randomRow(random *rand.Rand, n int) Batch {
+	row := Batch{Lengths: []int32{int32(n)}, Wanted: []int32{int32(n - 1)}}
+	for range n {
+		row.IDs = append(row.IDs, random.Int32N(decoderVocab))
+	}
+	return row
+}
+
+// TestLongPromptsAgree compares our kernels with ggml's own operations where those take a prompt's queries in blocks: rows
+// alike, rows of different lengths, and a prompt behind others in the cache.
+func TestLongPromptsAgree(t *testing.T) {
+	for name, lengths := range map[string][]int{"one": {1300}, "alike": {1100, 1100}, "ragged": {700, 1300, 3, 40}} {
+		t.Run(name, func(t *testing.T) {
+			random := rand.New(rand.NewPCG(uint64(len(lengths)), 3))
+			var b Batch
+			for _, n := range lengths {
+				row := randomRow(random, n)
+				b.IDs = append(b.IDs, row.IDs...)
+				b.Lengths = append(b.Lengths, row.Lengths...)
+				b.Wanted = append(b.Wanted, int32(len(b.IDs)-1))
+			}
+			var both [2][]float32
+			for i, kernels := range []string{"", "ggml"} {
+				both[i] = make([]float32, len(lengths)*decoderWidth)
+				require.NoError(t, llamaContext(t, kernels, 2).EncodeTokens(t.Context(), b, decoderWidth, both[i]))
+			}
+			for at := 0; at < len(both[0]); at += decoderWidth {
+				require.GreaterOrEqual(t, cosine(both[0][at:at+decoderWidth], both[1][at:at+decoderWidth]), minCosF32)
+			}
+		})
+	}
+	t.Run("cached", func(t *testing.T) {
+		random := rand.New(rand.NewPCG(5, 3))
+		parts := []Batch{randomRow(random, 1200), randomRow(random, 1100)}
+		var both [2][]float32
+		for i, kernels := range []string{"", "ggml"} {
+			both[i] = make([]float32, decoderVocab)
+			c := llamaContext(t, kernels, 2)
+			require.NoError(t, c.OpenCache(t.Context(), 2300))
+			require.NoError(t, c.Decode(t.Context(), parts[0], decoderWidth, 0, both[i]))
+			require.NoError(t, c.Decode(t.Context(), parts[1], decoderWidth, 1200, both[i]))
+		}
+		require.GreaterOrEqual(t, cosine(both[0], both[1]), minCosF32)
+	})
+}
+
 // TestDecoderKernelsAgree compares our kernels with ggml's own operations over the whole decoder.
 func TestDecoderKernelsAgree(t *testing.T) {
 	b, rows := testBatch()
