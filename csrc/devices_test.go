@@ -226,6 +226,23 @@ func TestGrowOnDevice(t *testing.T) {
 	}
 }
 
+// TestWideOnDevice computes what would be a tensor of 139 MB inside the feed-forward block, where Mesa's Vulkan device
+// addresses 128 MB.
+func TestWideOnDevice(t *testing.T) {
+	const images = 250 // of 17 tokens
+	p := testParams("")
+	p.Vision.FFN = 8192
+	want := make([]float32, images*p.Projection)
+	pixels := testPixels(images)
+	require.NoError(t, contextOf(t, p, 2).EncodeImage(t.Context(), pixels, images, want))
+	for _, name := range devices(t) {
+		p.Placement = Placement{Devices: []string{name}, DeviceLayers: 100}
+		got := make([]float32, len(want))
+		require.NoError(t, contextOf(t, p, 2).EncodeImage(t.Context(), pixels, images, got))
+		requireAlike(t, want, got, p.Projection)
+	}
+}
+
 // TestCancelOnDevice: a device stops amid a batch that takes long.
 func TestCancelOnDevice(t *testing.T) {
 	const (

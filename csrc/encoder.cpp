@@ -59,9 +59,11 @@ void encoder::append_weights(std::vector<linear_weight *> &all) {
 }
 
 ggml_tensor *encoder::feed_forward(graph &g, const encoder_layer &l, ggml_tensor *x) const {
-    ggml_tensor *h = g.layer_norm(l.ln2, x, p.eps);
-    h = g.linear(l.up, h, p.gelu != 0 ? BGE_ACT_GELU : BGE_ACT_QUICK_GELU, nullptr); // [n_ff, n]
-    return g.linear(l.down, h, BGE_ACT_NONE, x);
+    return g.by_rows(x, p.n_ff, [this, &g, &l](ggml_tensor *x) {
+        ggml_tensor *h = g.layer_norm(l.ln2, x, p.eps);
+        h = g.linear(l.up, h, p.gelu != 0 ? BGE_ACT_GELU : BGE_ACT_QUICK_GELU, nullptr); // [n_ff, n]
+        return g.linear(l.down, h, BGE_ACT_NONE, x);
+    });
 }
 
 ggml_tensor *encoder::layer(graph &g, const encoder_layer &l, ggml_tensor *x, const sequences &s) const {

@@ -274,6 +274,52 @@ ggml_tensor *graph::rope(ggml_tensor *x, const rotary &r) {
     return custom(x->ne[0], x->ne[1], {x}, std::make_unique<rope_op>(r));
 }
 
+namespace {
+
+// How many of n rows to compute at once so that a tensor of n_each floats a row is not above 64 MB. Vulkan devices need
+// not address more than 128 MB of a tensor (maxStorageBufferRange): on Mesa's, larger ones were wrong without an error.
+int64_t rows_at_once(int64_t n, int64_t n_each) {
+    constexpr int64_t most_blocks = 32, most_bytes = 64 << 20;
+    const int64_t fit = std::max<int64_t>(most_bytes / (n_each * int64_t(sizeof(float))), 1);
+    return std::min(n, std::max(fit, (n + most_blocks - 1) / most_blocks));
+}
+
+// How many of n queries ggml's attention takes at once where it stores their scores, n_scores for each: long prompts in
+// blocks, of which causal ones read only the keys before their end, and ragged batches only their own sequences'.
+int64_t queries_at_once(int64_t n, int64_t n_scores) {
+    constexpr int64_t undivided = 1024, block = 512;
+    return n <= undivided ? rows_at_once(n, n_scores) : std::min(rows_at_once(n, n_scores), std::max(block, n / 32));
+}
+
+// The least range of keys that the queries [q0, q1) read, of `n` sequences.
+attention_block keys_for(const sequences &s, int32_t n, int64_t q0, int64_t q1) {
+    attention_block b{q0, q1, s.kv_start[size_t(n)], 0};
+    for (int32_t i = 0; i < n; i++) {
+        const int64_t end = std::min<int64_t>(s.q_start[i + 1], q1);
+        for (int64_t r = std::max<int64_t>(s.q_start[i], q0); r < end; r++) {
+            b.k0 = std::min<int64_t>(b.k0, s.kv_start[i]);
+            b.k1 = std::max<int64_t>(b.k1, s.kv_start[i] + s.keys_of(i, int32_t(r)));
+        }
+    }
+    return b;
+}
+
+} // namespace
+
+ggml_tensor *graph::by_rows(ggml_tensor *x, int64_t n_each, const std::function<ggml_tensor *(ggml_tensor *)> &of) {
+    const int64_t n = x->ne[1], step = device == nullptr ? n : rows_at_once(n, n_each);
+    if (step == n) {
+        return of(x);
+    }
+    x = ggml_cont_2d(ctx, x, x->ne[0], n);
+    ggml_tensor *y = nullptr;
+    for (int64_t at = 0; at < n; at += step) {
+        ggml_tensor *part = of(ggml_view_2d(ctx, x, x->ne[0], std::min(step, n - at), x->nb[1], size_t(at) * x->nb[1]));
+        y = y == nullptr ? part : ggml_concat(ctx, y, part, 1);
+    }
+    return y;
+}
+
 ggml_tensor *graph::attention(ggml_tensor *q, ggml_tensor *k, ggml_tensor *v, int32_t n_head, int32_t n_kv_head,
                               const sequences &s) {
     if (kernels == nullptr) {
@@ -291,36 +337,6 @@ ggml_tensor *graph::attention(ggml_tensor *q, ggml_tensor *k, ggml_tensor *v, in
     op->args.scale = 1 / std::sqrt(float(op->args.d_head));
     return custom(q->ne[0], q->ne[1], {q, k, v}, std::move(op));
 }
-
-namespace {
-
-// How many of n_q queries ggml's attention takes at once where it stores their scores, n_scores for each query: long
-// prompts in blocks, of which causal ones read only the keys before their end, and ragged batches only their own
-// sequences'. Vulkan devices need not address more than 128 MB of a tensor (maxStorageBufferRange): on Mesa's, larger
-// scores were wrong without an error.
-int64_t queries_at_once(int64_t n_q, int64_t n_scores) {
-    constexpr int64_t undivided = 1024, block = 512, most_blocks = 32, most_bytes = 64 << 20;
-    const int64_t fit = std::max<int64_t>(most_bytes / (n_scores * int64_t(sizeof(float))), 1);
-    if (n_q <= std::min(undivided, fit)) {
-        return n_q;
-    }
-    return std::max(std::min(block, fit), (n_q + most_blocks - 1) / most_blocks);
-}
-
-// The least range of keys that the queries [q0, q1) read, of `n` sequences.
-attention_block keys_for(const sequences &s, int32_t n, int64_t q0, int64_t q1) {
-    attention_block b{q0, q1, s.kv_start[size_t(n)], 0};
-    for (int32_t i = 0; i < n; i++) {
-        const int64_t end = std::min<int64_t>(s.q_start[i + 1], q1);
-        for (int64_t r = std::max<int64_t>(s.q_start[i], q0); r < end; r++) {
-            b.k0 = std::min<int64_t>(b.k0, s.kv_start[i]);
-            b.k1 = std::max<int64_t>(b.k1, s.kv_start[i] + s.keys_of(i, int32_t(r)));
-        }
-    }
-    return b;
-}
-
-} // namespace
 
 // A mask keeps each query to the keys that are its own. Sequences that are all alike share one, and so do layers.
 ggml_tensor *graph::attention_mask(ggml_type type, const sequences &s, const attention_block &b) {

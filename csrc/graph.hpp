@@ -43,7 +43,7 @@ struct attention_block {
 };
 
 // How many operations a layer of a graph may be. Generous: ggml stops the process when it is too low.
-constexpr size_t most_layer_nodes = 400;
+constexpr size_t most_layer_nodes = 800;
 
 // Rotary positions of a list of tokens. The cosines and sines are made once for all layers, as the reference makes
 // them: frequency and angle in f32. Outlives the graph that uses it.
@@ -110,6 +110,10 @@ class graph {
     // Puts new keys or values behind the n_past that a cache holds. x: [n, n_new], result: all of them [n, n_past +
     // n_new]
     ggml_tensor *append(ggml_tensor *cached, ggml_tensor *x, int64_t n_past);
+
+    // What `of` makes of x row by row, on a device in blocks of rows where a tensor of n_each floats a row would be too
+    // large for one. x: [n, n_rows], result: [any, n_rows]
+    ggml_tensor *by_rows(ggml_tensor *x, int64_t n_each, const std::function<ggml_tensor *(ggml_tensor *)> &of);
 
     // Bytes of scratch that the neediest operation asks for each thread.
     size_t scratch_bytes() const;

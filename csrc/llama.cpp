@@ -106,8 +106,10 @@ ggml_tensor *decode(graph &g, const llama_model &m, ggml_tensor *x, const decode
         }
         h = g.attention(q, k, v, m.p.n_head, m.p.n_head_kv, last ? b.asked : b.all);
         x = g.linear(l.out, h, BGE_ACT_NONE, x);
-        h = g.gated(l.gate, l.up, g.rms_norm(l.ffn_norm, x, m.p.eps)); // [n_ff, n]
-        x = g.linear(l.down, h, BGE_ACT_NONE, x);
+        x = g.by_rows(x, m.p.n_ff, [&g, &m, &l](ggml_tensor *x) {
+            ggml_tensor *h = g.gated(l.gate, l.up, g.rms_norm(l.ffn_norm, x, m.p.eps)); // [n_ff, n]
+            return g.linear(l.down, h, BGE_ACT_NONE, x);
+        });
     }
     return g.rms_norm(m.output_norm, x, m.p.eps);
 }

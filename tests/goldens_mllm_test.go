@@ -2,8 +2,10 @@ package tests
 
 import (
 	"context"
+	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -22,6 +24,9 @@ const (
 	minCosMLLMQ8    = 0.99    // 8-bit weights in networks so small
 	minCosMLLMRows  = 0.99999 // between a row alone and in a batch
 )
+
+// mostPictures spares machines whose device is software: there a picture takes most of a minute.
+var mostPictures = flag.Int("pictures", -1, "how many goldens with a picture to check of each small MLLM; -1: all")
 
 // mllmThreads compute them: in networks so small more threads mostly wait for each other.
 const mllmThreads = 1
@@ -53,7 +58,7 @@ func mllmSets(t *testing.T) []goldenSet {
 // TestGoldensMLLM holds the small MLLMs to the reference's numbers.
 func TestGoldensMLLM(t *testing.T) {
 	for _, set := range mllmSets(t) {
-		cases := readGoldens(t, set)
+		cases := fewPictures(t, readGoldens(t, set))
 		for _, typ := range []string{"f32", "q8_0"} {
 			t.Run(set.name+"/"+typ, func(t *testing.T) {
 				path := convertMLLM(t, set.checkpoint, typ)
@@ -65,6 +70,23 @@ func TestGoldensMLLM(t *testing.T) {
 			})
 		}
 	}
+}
+
+// fewPictures leaves out what -pictures says, and tells so.
+func fewPictures(t *testing.T, cases []golden) []golden {
+	t.Helper()
+	if *mostPictures < 0 {
+		return cases
+	}
+	pictures := 0
+	few := slices.DeleteFunc(slices.Clone(cases), func(c golden) bool {
+		if c.Image != nil {
+			pictures++
+		}
+		return c.Image != nil && pictures > *mostPictures
+	})
+	t.Logf("-pictures %d: %d of %d goldens are left out", *mostPictures, len(cases)-len(few), len(cases))
+	return few
 }
 
 func convertMLLM(t *testing.T, checkpoint, typ string) string {

@@ -5,10 +5,10 @@
 #   tools/cmake.sh [cpu|vulkan]
 #
 # cpu, the default, also tests libjpeg-turbo without the library, where CMake found it. vulkan takes the first Vulkan
-# device, which is Mesa's software device where there is no GPU, and holds the small CLIP checkpoint to its goldens there;
-# with GOLDENS=TestGoldens all others of ../shared too, which takes an hour in software. It compiles for five minutes on
-# two cores, once. Without its tools, or without a device, a preset is left out, in so many words; under BGEVL_REQUIRE=1
-# that fails.
+# device, which is Mesa's software device where there is no GPU, and holds every model to its goldens there. In software a
+# picture takes an MLLM most of a minute, so that of each MLLM's only one is checked; PICTURES=-1 checks all, for an hour and
+# a half. It compiles for five minutes on two cores, once. Without its tools, or without a device, a preset is left out, in
+# so many words; under BGEVL_REQUIRE=1 that fails.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 go=${GO:-go}
@@ -51,10 +51,17 @@ if [ "$preset" = vulkan ]; then
     [ "$status" != 77 ] || leave_out "there is no Vulkan device (Mesa's is in mesa-vulkan-drivers): nothing was computed by Vulkan"
     export BGEVL_DEVICE=Vulkan0
     # LLVM was seen to take a minute and more for an RMS norm fused with its product (bench/NOTES.md, "Devices").
-    case $found in *llvmpipe*) export GGML_VK_DISABLE_FUSION=1 ;; esac
+    pictures=-1 flash=on
+    case $found in *llvmpipe*)
+        export GGML_VK_DISABLE_FUSION=1
+        pictures=1 flash=off
+        ;;
+    esac
     # What is left out takes minutes on a software device; csrc's own tests cancel batches.
     tools/static.sh vulkan "$go" test -timeout 20m -skip TestCancelRunning ./csrc ./clip ./llama ./internal/modelfile
-    tools/static.sh vulkan "$go" test -timeout 60m -run "${GOLDENS:-TestGoldensOwn}" ./tests
+    # Fused attention, which small batches took above, needs minutes for each layer of a picture's prompt on llvmpipe.
+    BGEVL_FLASH_ATTENTION=$flash tools/static.sh vulkan "$go" test -timeout 3h -v -run TestGoldens ./tests \
+        -pictures "${PICTURES:-$pictures}"
     exit
 fi
 
