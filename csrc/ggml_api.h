@@ -41,6 +41,7 @@ struct ggml_tensor *ggml_new_tensor_3d(struct ggml_context *ctx, enum ggml_type 
 struct ggml_tensor *ggml_set_name(struct ggml_tensor *tensor, const char *name);
 void ggml_set_input(struct ggml_tensor *tensor);
 void ggml_set_output(struct ggml_tensor *tensor);
+bool ggml_is_quantized(enum ggml_type type);
 size_t ggml_nbytes(const struct ggml_tensor *tensor);
 struct ggml_tensor *ggml_get_first_tensor(const struct ggml_context *ctx);
 struct ggml_tensor *ggml_get_next_tensor(const struct ggml_context *ctx, struct ggml_tensor *tensor);
@@ -77,6 +78,7 @@ void ggml_mul_mat_set_prec(struct ggml_tensor *a, enum ggml_prec prec);
 struct ggml_tensor *ggml_concat(struct ggml_context *ctx, struct ggml_tensor *a, struct ggml_tensor *b, int dim);
 struct ggml_tensor *ggml_repeat_4d(struct ggml_context *ctx, struct ggml_tensor *a, int64_t ne0, int64_t ne1,
                                    int64_t ne2, int64_t ne3);
+struct ggml_tensor *ggml_cast(struct ggml_context *ctx, struct ggml_tensor *a, enum ggml_type type);
 struct ggml_tensor *ggml_cont(struct ggml_context *ctx, struct ggml_tensor *a);
 struct ggml_tensor *ggml_cont_2d(struct ggml_context *ctx, struct ggml_tensor *a, int64_t ne0, int64_t ne1);
 struct ggml_tensor *ggml_reshape_2d(struct ggml_context *ctx, struct ggml_tensor *a, int64_t ne0, int64_t ne1);

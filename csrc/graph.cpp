@@ -136,6 +136,12 @@ ggml_tensor *graph::embeddings(const ggml_tensor *table, std::vector<int32_t> id
 
 // a: [n, n_a, ...], b: [n, n_b, ...], result: [n_a, n_b, ...], its sums in f32 on every device
 ggml_tensor *graph::product(ggml_tensor *a, ggml_tensor *b) {
+    // Vulkan's product of so few quantised rows was wrong at random where a subgroup is narrower than 32 threads: its
+    // two subgroups write where one should. As floats it needs 16. No published model has a weight so small.
+    constexpr int64_t few = 32;
+    if (device != nullptr && ggml_is_quantized(a->type) && a->ne[1] <= few && b->ne[1] > few) {
+        a = ggml_cast(ctx, a, GGML_TYPE_F32);
+    }
     ggml_tensor *y = ggml_mul_mat(ctx, a, b);
     ggml_mul_mat_set_prec(y, GGML_PREC_F32);
     return y;
