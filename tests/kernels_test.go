@@ -74,19 +74,30 @@ func TestKernels(t *testing.T) {
 	runKernels(t, kernelsBuild{compiler: "cc", share: "1", tables: []string{"portable"}})
 }
 
+// skipInShort leaves a test of minutes, of compiling and emulation, to make test.
+func skipInShort(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("takes a minute or more: left out by -short")
+	}
+}
+
 // TestKernelsMemory runs them under AddressSanitizer and UndefinedBehaviorSanitizer.
 func TestKernelsMemory(t *testing.T) {
+	skipInShort(t)
 	runKernels(t, kernelsBuild{compiler: "cc", share: "12",
 		flags: []string{"-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"}})
 }
 
 // TestKernelsThreads runs them under ThreadSanitizer.
 func TestKernelsThreads(t *testing.T) {
+	skipInShort(t)
 	runKernels(t, kernelsBuild{compiler: "cc", share: "80", flags: []string{"-O1", "-fsanitize=thread"}})
 }
 
 // TestKernelsAVX512 compiles the AVX-512 and the VNNI kernels over SIMDe, so that they are tested on processors without.
 func TestKernelsAVX512(t *testing.T) {
+	skipInShort(t)
 	if runtime.GOARCH != "amd64" {
 		t.Skip("the AVX-512 kernels are for amd64")
 	}
@@ -100,6 +111,7 @@ func TestKernelsAVX512(t *testing.T) {
 // TestKernelsNEON runs the NEON kernels on emulated processors: on one with everything, and that those without dot
 // products or products of matrices are found to lack them.
 func TestKernelsNEON(t *testing.T) {
+	skipInShort(t)
 	if runtime.GOARCH == "arm64" {
 		t.Skip("TestKernels runs them on the processor itself")
 	}
