@@ -42,7 +42,8 @@ type Options struct {
 	// MaxInputs is the most inputs of a request. 0: 32.
 	MaxInputs int
 
-	// MaxQueue is the most inputs that wait to be computed, over all requests. 0: 256, or MaxInputs where that is more.
+	// MaxQueue is the most inputs that wait to be computed, over all requests. 0: 256, or twice MaxInputs where that is
+	// more, so that the largest request fits beside others (a health check is one).
 	MaxQueue int
 
 	// MaxHeld is the most bytes of bodies and fetched pictures that are held at a time, over all requests. 0: 256 MiB.
@@ -167,7 +168,7 @@ func (o *Options) fill(m Model) error {
 	}
 	set(&o.MaxBody, defaultMaxBody)
 	set(&o.MaxInputs, defaultMaxInputs)
-	set(&o.MaxQueue, max(defaultMaxQueue, o.MaxInputs))
+	set(&o.MaxQueue, max(defaultMaxQueue, 2*o.MaxInputs))
 	set(&o.MaxHeld, defaultMaxHeld)
 	if m.Info().DeviceLayers > 0 {
 		set(&o.MaxBatch, defaultMaxBatchDevice)
