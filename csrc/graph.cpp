@@ -297,16 +297,23 @@ int64_t queries_at_once(int64_t n, int64_t n_scores) {
     return n <= undivided ? rows_at_once(n, n_scores) : std::min(rows_at_once(n, n_scores), std::max(block, n / 32));
 }
 
-// The least range of keys that the queries [q0, q1) read, of `n` sequences.
-attention_block keys_for(const sequences &s, int32_t n, int64_t q0, int64_t q1) {
-    attention_block b{q0, q1, s.kv_start[size_t(n)], 0};
-    for (int32_t i = 0; i < n; i++) {
+// Calls f(sequence, query) for the queries [q0, q1), which are all in the first sequence where all are alike.
+template <class F> void each_query(const sequences &s, int64_t q0, int64_t q1, F f) {
+    for (int32_t i = 0; i < s.n(); i++) {
         const int64_t end = std::min<int64_t>(s.q_start[i + 1], q1);
         for (int64_t r = std::max<int64_t>(s.q_start[i], q0); r < end; r++) {
-            b.k0 = std::min<int64_t>(b.k0, s.kv_start[i]);
-            b.k1 = std::max<int64_t>(b.k1, s.kv_start[i] + s.keys_of(i, int32_t(r)));
+            f(i, int32_t(r));
         }
     }
+}
+
+// The queries [q0, q1) with the least range of keys that they read.
+attention_block block_of(const sequences &s, int64_t q0, int64_t q1) {
+    attention_block b{q0, q1, s.kv_start.back(), 0};
+    each_query(s, q0, q1, [&s, &b](int32_t i, int32_t r) {
+        b.k0 = std::min<int64_t>(b.k0, s.kv_start[i]);
+        b.k1 = std::max<int64_t>(b.k1, s.kv_start[i] + s.keys_of(i, r));
+    });
     return b;
 }
 
@@ -351,18 +358,13 @@ ggml_tensor *graph::attention_mask(ggml_type type, const sequences &s, const att
             return m.tensor;
         }
     }
-    const int32_t n = s.alike() ? 1 : s.n();
-    ggml_tensor *mask = input(type, b.n_keys(), b.n_queries(), [&s, n, b, type](ggml_tensor *to) {
+    ggml_tensor *mask = input(type, b.n_keys(), b.n_queries(), [&s, b, type](ggml_tensor *to) {
         constexpr uint16_t f16_minus_infinity = 0xfc00;
         const auto fill = [&](auto *to, auto hidden) {
             std::fill_n(to, b.n_keys() * b.n_queries(), hidden);
-            for (int32_t i = 0; i < n; i++) {
-                const int64_t end = std::min<int64_t>(s.q_start[i + 1], b.q1);
-                for (int64_t r = std::max<int64_t>(s.q_start[i], b.q0); r < end; r++) {
-                    auto *row = to + (r - b.q0) * b.n_keys() + s.kv_start[i] - b.k0;
-                    std::fill_n(row, s.keys_of(i, int32_t(r)), decltype(hidden)(0));
-                }
-            }
+            each_query(s, b.q0, b.q1, [&](int32_t i, int32_t r) {
+                std::fill_n(to + (r - b.q0) * b.n_keys() + s.kv_start[i] - b.k0, s.keys_of(i, r), decltype(hidden)(0));
+            });
         };
         if (type == GGML_TYPE_F16) {
             fill(static_cast<uint16_t *>(to->data), f16_minus_infinity);
@@ -386,9 +388,8 @@ ggml_tensor *graph::attention_ggml(ggml_tensor *q, ggml_tensor *k, ggml_tensor *
         return ggml_permute(ctx, ggml_reshape_4d(ctx, x, d_head, count, n, n_seq), 0, 2, 1, 3);
     };
     ggml_tensor *qh = heads(q, n_head, n_q), *kh = heads(k, n_kv_head, n_kv), *vh = heads(v, n_kv_head, n_kv);
-    const attention_block all{0, n_q, 0, n_kv};
     if (device != nullptr && model.flash_attention) { // which never stores the scores, where the device can do that
-        ggml_tensor *mask = masked ? attention_mask(GGML_TYPE_F16, s, all) : nullptr;
+        ggml_tensor *mask = masked ? attention_mask(GGML_TYPE_F16, s, {0, n_q, 0, n_kv}) : nullptr;
         ggml_tensor *y = ggml_flash_attn_ext(ctx, qh, kh, vh, mask, 1 / std::sqrt(float(d_head)), 0, 0);
         ggml_flash_attn_ext_set_prec(y, GGML_PREC_F32);
         if (ggml_backend_dev_supports_op(device, y)) {
@@ -399,8 +400,7 @@ ggml_tensor *graph::attention_ggml(ggml_tensor *q, ggml_tensor *k, ggml_tensor *
     ggml_tensor *mixed = nullptr;                                            // [d_head, n_q, n_head, n_seq]
     const int64_t step = queries_at_once(n_q, n_kv * n_head * n_seq);
     for (int64_t at = 0; at < n_q; at += step) {
-        const attention_block b =
-            step == n_q ? all : keys_for(s, n_seq == s.n() ? 1 : s.n(), at, std::min(at + step, n_q));
+        const attention_block b = block_of(s, at, std::min(at + step, n_q));
         ggml_tensor *mask = masked ? attention_mask(GGML_TYPE_F32, s, b) : nullptr;
         ggml_tensor *y = attention_of(b, qh, kh, values, mask);
         mixed = mixed == nullptr ? y : ggml_concat(ctx, mixed, y, 1);
