@@ -70,7 +70,9 @@ ggml_backend_device *device_of(const ggml_tensor *w) {
     if (w->buffer == nullptr || ggml_backend_buffer_get_usage(w->buffer) != GGML_BACKEND_BUFFER_USAGE_WEIGHTS) {
         return nullptr;
     }
-    return ggml_backend_buft_get_device(ggml_backend_buffer_get_type(w->buffer));
+    ggml_backend_device *device = ggml_backend_buft_get_device(ggml_backend_buffer_get_type(w->buffer));
+    // ggml's own buffers for the processor name no device.
+    return device != nullptr ? device : ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
 }
 
 } // namespace bge
