@@ -11,8 +11,8 @@
 //   kernels_patches.c    pixels to rows of patches
 //   kernels_rows.c       rows picked, added and multiplied
 //   kernels_simd_loops.h     the inner loops, written once over the vector type of each of:
-//   kernels_portable.c, kernels_avx2.c, kernels_avxvnni.c, kernels_avx512.c, kernels_neon.c, kernels_neondot.c,
-//   kernels_neoni8mm.c
+//   kernels_portable.c, kernels_avx2.c, kernels_avxvnni.c, kernels_avx512.c (with kernels_avx512bw.c), kernels_neon.c,
+//   kernels_neondot.c, kernels_neoni8mm.c
 //   kernels_codes.h          products of integers, written once likewise, over the panels of kernels_panels.h, which
 //                            are made of the blocks of kernels_unpack.h, and activations of kernels_encode.h
 //   kernels_neon_codes.h     the same for NEON

@@ -64,6 +64,10 @@ static inline __m512 bge_simde_cvtepi32_ps(__m512i x) {
 #undef _mm512_cvtepi32_ps
 #define _mm512_cvtepi32_ps(x) bge_simde_cvtepi32_ps(x)
 
+// SIMDe gives this name to another macro.
+#undef _mm512_madd_epi16
+#define _mm512_madd_epi16(a, b) simde_mm512_madd_epi16(a, b)
+
 // VNNI. SIMDe's own are inlined wherever they are called, which a compiler is not done with for minutes.
 static __attribute__((noinline)) void bge_simde_dp(int32_t *sum, const void *a, const void *b, int lanes, int bytes) {
     for (int i = 0; i < lanes; i++)
