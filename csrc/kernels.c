@@ -80,8 +80,8 @@ void bge_linear(const bge_kernels *k, bge_linear_args *a, void *scratch, int32_t
 int64_t bge_encoded_slice(const bge_kernels *k, int64_t n) {
     // A slice of a panel takes 32 KiB as floats, and what is expanded to integers or read as f16 half of that or less:
     // the first cache has room for it beside a tile's rows. Slices are about equally long, in whole blocks of weights.
-    enum { PANEL_FLOATS = 8192, MOST = 512 };
-    const int64_t slice = k->panel ? bge_min(MOST, PANEL_FLOATS / k->panel) : MOST;
+    enum { PANEL_FLOATS = 8192 };
+    const int64_t slice = k->panel ? bge_min(BGE_SLICE, PANEL_FLOATS / k->panel) : BGE_SLICE;
     return bge_round_up(bge_ceil_div(n, bge_ceil_div(n, slice)), n % 256 ? 32 : 256);
 }
 
@@ -92,6 +92,8 @@ int64_t bge_encoded_bytes(int32_t as, int64_t n) {
         return bge_round_up(n, 2) * 2;
     case BGE_X_INT8:
         return n + n / 32 * 4 * F;
+    case BGE_X_INT8_VNNI:
+        return n + n / 32 * 6 * F;
     case BGE_X_INT16:
         return n * 2 + n / 32 * F;
     default:

@@ -15,6 +15,7 @@
 //   kernels_neondot.c, kernels_neoni8mm.c
 //   kernels_codes.h          products of integers, written once likewise, over the panels of kernels_panels.h, which
 //                            are made of the blocks of kernels_unpack.h, and activations of kernels_encode.h
+//   kernels_vnni.h           the same for VNNI, on x86-64
 //   kernels_neon_codes.h     the same for NEON
 //
 // cgo builds them with `go build`; by hand: cc -std=c11 -O3 -c kernels*.c cpu.c. No file needs a machine flag: the
@@ -69,8 +70,9 @@ typedef struct bge_work {
 
 // How products read activations: as they stand; or encoded, slice by slice, a slice's rows one after another, so that a
 // product finds what it needs next to each other: as floats; rounded to bf16; or as integers in blocks of 32 with a
-// scale each, so that products with quantised weights are of integers.
-enum { BGE_X_PLAIN = 0, BGE_X_FLOAT, BGE_X_BF16, BGE_X_INT8, BGE_X_INT16, BGE_X_KINDS };
+// scale each, so that products with quantised weights are of integers (BGE_X_INT8_VNNI: whose scales are a power of two
+// from each other).
+enum { BGE_X_PLAIN = 0, BGE_X_FLOAT, BGE_X_BF16, BGE_X_INT8, BGE_X_INT16, BGE_X_INT8_VNNI, BGE_X_KINDS };
 
 // bge_to_float expands n values of a row of quantised weights, as ggml's to_float.
 typedef void (*bge_to_float)(const void *row, float *dst, int64_t n);
@@ -225,9 +227,10 @@ int32_t bge_linear_reads(const bge_kernels *k, const bge_linear_args *a, int32_t
 //     m * bge_encoded_bytes(as, l) + i * bge_encoded_bytes(as, c)
 //
 // on: the values; for integers a float of scale for each 32 of them; and for BGE_X_INT8 the sums of each 32 and then of
-// each 16, times the scale, which weights with a minimum are multiplied with. Rounding to 8 bits has a relative error
-// of at most 1/254 of a block's largest. A block that holds NaN or infinity gets a scale of NaN, and so does every
-// product with it.
+// each 16, times the scale, which weights with a minimum are multiplied with. BGE_X_INT8_VNNI has what bge_vnni_floats
+// says in their place. Rounding to 8 bits has a relative error of at most 1/254 of a block's largest, and with
+// BGE_X_INT8_VNNI of twice that, but for blocks a millionth of their slice. A block that holds NaN or infinity gets a
+// scale of NaN, and so does every product with it.
 int64_t bge_encoded_slice(const bge_kernels *k, int64_t n);
 int64_t bge_encoded_bytes(int32_t as, int64_t n);
 void bge_encode(const bge_kernels *k, const bge_encode_args *a, int32_t ith, int32_t nth);

@@ -77,31 +77,35 @@ TABLE(dot, GEMM_BF16)
 static inline __attribute__((always_inline)) CODES_SIMD vi vi_dot8(vi sum, vi w, vi x) {
     return _mm512_dpbusd_epi32(sum, w, x);
 }
-static inline __attribute__((always_inline)) CODES_SIMD vi vi_dot16(vi sum, vi w, vi x) {
-    return _mm512_dpwssd_epi32(sum, w, x);
+V vf v_of_bits(vi x) {
+    return _mm512_castsi512_ps(x);
 }
-V vf v_sum8(vi sum) {
-    return _mm512_cvtepi32_ps(sum);
-}
-#define WIDE_CODES 0
-#define UNROLL_STEPS _Pragma("GCC unroll 2")
-#include "kernels_codes.h"
 
-// clang-format off
-#define CODES(kind, block, fit, size)                                                                                  \
-    GEMM_CODES(kind, block, fit, size, 1) GEMM_CODES(kind, block, fit, size, 2) GEMM_CODES(kind, block, fit, size, 3)  \
-    GEMM_CODES(kind, block, fit, size, 4) GEMM_CODES(kind, block, fit, size, 5) GEMM_CODES(kind, block, fit, size, 6)  \
-    GEMM_CODES(kind, block, fit, size, 7) GEMM_CODES(kind, block, fit, size, 8) GEMM_CODES(kind, block, fit, size, 9)  \
-    GEMM_CODES(kind, block, fit, size, 10) GEMM_CODES(kind, block, fit, size, 11) GEMM_CODES(kind, block, fit, size, 12) \
+#include "kernels_vnni.h"
+
+VNNI_ROWS(1)
+VNNI_ROWS(2)
+VNNI_ROWS(3)
+VNNI_ROWS(4)
+VNNI_ROWS(5)
+VNNI_ROWS(6)
+VNNI_ROWS(7)
+VNNI_ROWS(8)
+VNNI_ROWS(9)
+VNNI_ROWS(10)
+VNNI_ROWS(11)
+VNNI_ROWS(12)
+
+#define CODES(kind)                                                                                                    \
     static const bge_gemms gemms_##kind = {                                                                            \
         .one = {NULL, gemm_##kind##_1, gemm_##kind##_2, gemm_##kind##_3, gemm_##kind##_4, gemm_##kind##_5,             \
                 gemm_##kind##_6, gemm_##kind##_7, gemm_##kind##_8, gemm_##kind##_9, gemm_##kind##_10,                  \
                 gemm_##kind##_11, gemm_##kind##_12},                                                                   \
     };
-// clang-format on
 
-CODES(u8, 32, 32, 1)
-CODES(u8_16, 16, 16, 1)
+CODES(u8)
+CODES(u8_min)
+CODES(u8_16)
 
 // Without VNNI: as AVX2, in twice as many lanes.
 static const bge_simd simd = {
@@ -123,8 +127,8 @@ static const bge_simd simd = {
     .expand_panel = bge_avx512bw_expand_panel,
     .encode_row = {[BGE_X_INT8] = bge_avx512bw_encode8, [BGE_X_INT16] = bge_avx512bw_encode16},
 };
-static const bge_simd simd_vnni = {FLOAT_LOOPS(NULL, round_to_bf16), .code_mr = MR, CODES_OF_8_BITS};
-static const bge_simd simd_bf16 = {FLOAT_LOOPS(&gemms_dot, to_bf16), .code_mr = MR, CODES_OF_8_BITS};
+static const bge_simd simd_vnni = {FLOAT_LOOPS(NULL, round_to_bf16), .code_mr = MR, VNNI_CODES};
+static const bge_simd simd_bf16 = {FLOAT_LOOPS(&gemms_dot, to_bf16), .code_mr = MR, VNNI_CODES};
 
 const bge_kernels bge_kernels_avx512 = KERNELS("avx512", 0, simd);
 const bge_kernels bge_kernels_avx512vnni = KERNELS("avx512", 0, simd_vnni);

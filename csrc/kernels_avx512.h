@@ -104,9 +104,6 @@ V vf v_exp2(vf x) {
 
 typedef __m512i vi;
 
-V vi vi_zero(void) {
-    return _mm512_setzero_si512();
-}
 V vi vi_load(const char *p) {
     return _mm512_loadu_si512(p);
 }
@@ -114,9 +111,6 @@ V vi vi_set1(const char *p) {
     int32_t four;
     memcpy(&four, p, sizeof four);
     return _mm512_set1_epi32(four);
-}
-V vf v_sum16(vi sum) {
-    return _mm512_cvtepi32_ps(sum);
 }
 #ifdef BGE_SIMDE
 #define vi_keep(v) (void)v

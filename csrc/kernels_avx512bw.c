@@ -8,6 +8,10 @@
 #define INLINE static inline __attribute__((always_inline)) SIMD
 #define PANEL (NV * VL)
 
+V vi vi_zero(void) {
+    return _mm512_setzero_si512();
+}
+
 // Sums of two products in 16 bits: weights below 16 may add up 8 of them (8 * 2 * 15 * 127), those below 32 four.
 V vi vi_dot8(vi sum, vi w, vi x) {
     return _mm512_add_epi16(sum, _mm512_maddubs_epi16(w, x));
@@ -17,6 +21,9 @@ V vf v_sum8(vi sum) {
 }
 V vi vi_dot16(vi sum, vi w, vi x) {
     return _mm512_add_epi32(sum, _mm512_madd_epi16(w, x));
+}
+V vf v_sum16(vi sum) {
+    return _mm512_cvtepi32_ps(sum);
 }
 
 #define CODES_SIMD SIMD

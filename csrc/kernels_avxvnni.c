@@ -22,27 +22,31 @@
 VNNI vi vi_dot8(vi sum, vi w, vi x) {
     return _mm256_dpbusd_avx_epi32(sum, w, x);
 }
-V vf v_sum8(vi sum) {
-    return _mm256_cvtepi32_ps(sum);
-}
-VNNI vi vi_dot16(vi sum, vi w, vi x) {
-    return _mm256_dpwssd_avx_epi32(sum, w, x);
-}
-V vf v_sum16(vi sum) {
-    return _mm256_cvtepi32_ps(sum);
+V vf v_of_bits(vi x) {
+    return _mm256_castsi256_ps(x);
 }
 
-#define WIDE_CODES 0
-#define UNROLL_STEPS _Pragma("GCC unroll 2")
-#include "kernels_codes.h"
+#include "kernels_vnni.h"
 
-CODES(u8, 32, 32, 1)
-CODES(u8_16, 16, 16, 1)
+VNNI_ROWS(1)
+VNNI_ROWS(2)
+VNNI_ROWS(3)
+VNNI_ROWS(4)
+
+#undef CODES
+#define CODES(kind)                                                                                                    \
+    static const bge_gemms gemms_##kind = {                                                                            \
+        .one = {NULL, gemm_##kind##_1, gemm_##kind##_2, gemm_##kind##_3, gemm_##kind##_4},                             \
+    };
+
+CODES(u8)
+CODES(u8_min)
+CODES(u8_16)
 
 static const bge_simd simd = {
     FLOAT_LOOPS(NULL, round_to_bf16),
     .code_mr = CODE_MR,
-    CODES_OF_8_BITS,
+    VNNI_CODES,
 };
 
 const bge_kernels bge_kernels_avxvnni = KERNELS("avxvnni", 0, simd);

@@ -92,14 +92,4 @@ CODES_INLINE void gemm_codes(const bge_tile *t, const int rows, const int block,
         gemm_codes(t, rows, block, fit, size);                                                                         \
     }
 
-// What a bge_simd takes from gemms_u8 and gemms_u8_16, for an instruction set whose sums of 8-bit products do not
-// overflow.
-#define CODES_OF_8_BITS                                                                                                \
-    .gemm[BGE_B_U8] = &gemms_u8, .gemm[BGE_B_U8_16] = &gemms_u8_16,                                                    \
-    .code_type =                                                                                                       \
-        {[BGE_TYPE_Q4_0] = {BGE_B_U8, 32}, [BGE_TYPE_Q4_1] = {BGE_B_U8, 32},   [BGE_TYPE_Q5_0] = {BGE_B_U8, 32},       \
-         [BGE_TYPE_Q5_1] = {BGE_B_U8, 32}, [BGE_TYPE_Q8_0] = {BGE_B_U8, 32},   [BGE_TYPE_Q4_K] = {BGE_B_U8, 32},       \
-         [BGE_TYPE_Q5_K] = {BGE_B_U8, 32}, [BGE_TYPE_Q6_K] = {BGE_B_U8_16, 16}},                                       \
-    .pack_panel = pack_panel, .expand_panel = expand_panel, .encode_row = ENCODE_ROW
-
 #endif

@@ -81,7 +81,8 @@ int32_t bge_linear_reads(const bge_kernels *k, const bge_linear_args *a, int32_t
 static plan make_plan(const bge_kernels *k, const bge_linear_args *a) {
     plan p = {.a = a, .k = k, .simd = k->simd};
     p.slice = bge_encoded_slice(k, a->n_in);
-    p.blocks = bge_ceil_div(a->m, a->encoded[BGE_X_INT8] || a->encoded[BGE_X_INT16] ? CODE_ROWS : BLOCK_ROWS);
+    const int codes = a->encoded[BGE_X_INT8] || a->encoded[BGE_X_INT16] || a->encoded[BGE_X_INT8_VNNI];
+    p.blocks = bge_ceil_div(a->m, codes ? CODE_ROWS : BLOCK_ROWS);
     p.block = bge_round_up(bge_ceil_div(a->m, p.blocks), p.simd->mr);
     for (int32_t i = 0; i < a->n_parts; i++)
         p.panels += bge_ceil_div(a->part[i].n_out, p.simd->panel);

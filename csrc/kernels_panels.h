@@ -1,5 +1,5 @@
 // Panels of quantised weights: what kernels_linear.c keeps of a matrix, and what its products read of that. Included by
-// kernels_codes.h and kernels_neon_codes.h, with what they need defined.
+// kernels_codes.h, kernels_vnni.h and kernels_neon_codes.h, with what they need defined.
 //
 // A packed matrix holds what the file holds, bit for bit but for 6-bit scales, which take 8 here, in the order in which
 // the products ask for it, so that getting a slice ready takes shifts and masks of whole vectors. A block of all rows
@@ -20,11 +20,17 @@
 //
 //   WIDE_CODES     1: weights of 6 and 8 bits are read as 16 bits
 //   SIGNED_CODES   1: weights of types without minima are read as signed bytes, and no minimum is made of their zero
+//   BIASED_CODES   1: weights are read as bytes that hold 128 more than the weight, of types without minima less their
+//                  zero, of which no minimum is made
 //   PAIRED_STEPS   1: as above
 #ifndef BGE_KERNELS_PANELS_H
 #define BGE_KERNELS_PANELS_H
 
 #include "kernels_unpack.h"
+
+#ifndef BIASED_CODES
+#define BIASED_CODES 0
+#endif
 
 typedef uint32_t __attribute__((may_alias)) word; // four bytes of anything
 
@@ -60,6 +66,11 @@ INLINE panel_shape shape_of(int32_t type) {
 // Whether products read signed bytes, zero taken away.
 INLINE int reads_signed(const panel_shape s) {
     return SIGNED_CODES && s.zero && !s.wide;
+}
+
+// Whether no minimum is made of the zero of a type without minima.
+INLINE int lacks_minima(const panel_shape s) {
+    return reads_signed(s) || (BIASED_CODES && s.zero);
 }
 
 // ---- packing ----
@@ -173,7 +184,8 @@ INLINE const char *expand_codes(const char *from, const panel_shape s, char *to)
                     out[2 * step * NV + v] = (((x & halves) | top) - zeros) ^ top;
                     out[(2 * step + 1) * NV + v] = (((x >> 8 & halves) | top) - zeros) ^ top;
                 } else {
-                    out[step * NV + v] = reads_signed(s) ? (words)((bytes)x - (uint8_t)s.zero) : x;
+                    const int more = BIASED_CODES ? 128 - s.zero : reads_signed(s) ? -s.zero : 0;
+                    out[step * NV + v] = more ? (words)((bytes)x + (uint8_t)more) : x;
                 }
             }
     }
@@ -195,7 +207,7 @@ INLINE const char *expand_scale(const char *from, const panel_shape s, float *d,
     for (int v = 0; v < NV; v++) {
         const vf scale = halves_at(from, v);
         v_store(d + v * VL, scale);
-        if (reads_signed(s))
+        if (lacks_minima(s))
             continue;
         v_store(m + v * VL, s.zero ? v_mul(scale, v_set1((float)-s.zero)) : halves_at(from + 2 * PANEL, v));
     }
@@ -223,7 +235,7 @@ INLINE const char *expand_q6_scales(const char *from, const panel_shape s, float
         for (int j = 0; j < 16; j++) {
             const vf of_16 = v_mul(scale, scales_at(from + 2 * PANEL, j, 1, v));
             v_store(d + j * PANEL + v * VL, of_16);
-            if (!reads_signed(s))
+            if (!lacks_minima(s))
                 v_store(m + j * PANEL + v * VL, v_mul(of_16, v_set1((float)-s.zero)));
         }
     }

@@ -12,10 +12,8 @@ enum {
     BGE_B_BF16, // bf16[k/2][panel][2], widened on the fly
     BGE_B_DOT,  // bf16[k/2][panel][2] times a in bf16: pairs are multiplied and added in one go
     // Codes of quantised weights, unsigned bytes [k/4][panel][4], times BGE_X_INT8:
-    BGE_B_U4,    // below 16, a scale for each 32
-    BGE_B_U5,    // below 32, a scale for each 32
-    BGE_B_U8,    // any, a scale for each 32
-    BGE_B_U8_16, // any, a scale for each 16
+    BGE_B_U4, // below 16, a scale for each 32
+    BGE_B_U5, // below 32, a scale for each 32
     // The same as signed bytes, of types without minima:
     BGE_B_S6,    // -32 to 31, a scale for each 32
     BGE_B_S6_16, // -32 to 31, a scale for each 16
@@ -23,6 +21,10 @@ enum {
     // Codes as signed 16 bits [k/2][panel][2], times BGE_X_INT16:
     BGE_B_S16,    // a scale for each 32
     BGE_B_S16_16, // a scale for each 16
+    // Codes as bytes that hold 128 more [k/4][panel][4], times BGE_X_INT8_VNNI:
+    BGE_B_U8,     // a scale for each 32
+    BGE_B_U8_MIN, // a scale and a minimum for each 32
+    BGE_B_U8_16,  // a scale for each 16
     BGE_B_KINDS,
 };
 
@@ -48,6 +50,7 @@ typedef struct bge_tile {
 typedef void (*bge_gemm)(const bge_tile *t);
 
 enum { BGE_MAX_ROWS = 16, BGE_MAX_PANEL = 64 };
+enum { BGE_SLICE = 512 }; // most terms of a slice of sums
 
 // Products of one kind of b, by number of rows (index 1 to mr).
 typedef struct bge_gemms {
@@ -119,7 +122,11 @@ typedef struct bge_simd {
 
 // How a kind of b has its activations.
 static inline int32_t bge_x_of(int32_t b) {
-    return b >= BGE_B_S16 ? BGE_X_INT16 : b >= BGE_B_U4 ? BGE_X_INT8 : b == BGE_B_DOT ? BGE_X_BF16 : BGE_X_FLOAT;
+    return b >= BGE_B_U8    ? BGE_X_INT8_VNNI
+           : b >= BGE_B_S16 ? BGE_X_INT16
+           : b >= BGE_B_U4  ? BGE_X_INT8
+           : b == BGE_B_DOT ? BGE_X_BF16
+                            : BGE_X_FLOAT;
 }
 
 // The floats of n terms of a row of codes, behind the codes themselves; bge_encode says what they are.
@@ -128,8 +135,22 @@ typedef struct bge_code_floats {
 } bge_code_floats;
 
 static inline bge_code_floats bge_floats_of_codes(const void *row, int32_t as, int64_t n) {
-    float *scale = (float *)((uintptr_t)row + (uintptr_t)n * (as == BGE_X_INT8 ? 1 : 2));
+    float *scale = (float *)((uintptr_t)row + (uintptr_t)n * (as == BGE_X_INT16 ? 2 : 1));
     return (bge_code_floats){scale, scale + n / 32, scale + n / 32 * 2};
+}
+
+// The same of BGE_X_INT8_VNNI, from where a bge_code_floats has its scale: of each block the float of an integer zero
+// (kernels_vnni.h), the sum of what its codes stand for, and what sums of products start from; and the slice's scale.
+typedef struct bge_vnni_floats {
+    float *zero, *sum;          // [n / 32] each
+    int32_t *start32, *start16; // [n / 32], [n / 16]
+    float *slice;               // [n / 32], of which the first is meant: rows are as long as their blocks
+} bge_vnni_floats;
+
+static inline bge_vnni_floats bge_floats_of_vnni(float *zero, int64_t n) {
+    const int64_t blocks = n / 32;
+    int32_t *start = (int32_t *)(void *)(zero + 2 * blocks);
+    return (bge_vnni_floats){zero, zero + blocks, start, start + blocks, zero + 5 * blocks};
 }
 
 // The drivers, for the tables of the fast instruction sets.

@@ -126,37 +126,80 @@ static int has_codes(const bge_kernels *k, const block_type *t, int64_t n_in) {
     return bge_linear_pack_size(k, t->type, n_in, 1) >= 0;
 }
 
-// What the n terms from l on of row i stand for; checks that it is near what was encoded, and the sums that go with it.
+static float float_at(const char *row, int64_t i) {
+    float f;
+    memcpy(&f, row + i * 4, sizeof f);
+    return f;
+}
+
+static float peak_of(const float *x, int64_t n) {
+    float peak = 0;
+    for (int64_t j = 0; j < n; j++)
+        peak = fmaxf(peak, fabsf(x[j]));
+    return peak;
+}
+
+// Checks what stands behind the codes of block b of a slice of n terms: the sums of its halves, times the scale.
+static void check_sums(const bge_kernels *k, const codes_case *c, int32_t as, const char *floats, int64_t b, int64_t n,
+                       const double sum[2], double peak) {
+    const int64_t blocks = n / 32;
+    const double all = float_at(floats, blocks + b) - sum[0] - sum[1];
+    if (as == BGE_X_INT8) {
+        const double first = float_at(floats, 2 * blocks + 2 * b) - sum[0];
+        const double last = float_at(floats, 2 * blocks + 2 * b + 1) - sum[1];
+        check(fabs(all) <= peak * 1e-5 && fabs(first) <= peak * 1e-5 && fabs(last) <= peak * 1e-5,
+              "%s: %s: block %d: wrong sums", k->name, c->text, (int)b);
+        return;
+    }
+    // Integers by which, and by 128 times the sum of the codes, the bits of an integer zero lie apart.
+    const double scale = (double)float_at(floats, 5 * blocks) * float_at(floats, b) / 0x1.8p23;
+    int32_t zero, start[3];
+    memcpy(&zero, floats + b * 4, 4);
+    memcpy(&start[0], floats + (2 * blocks + b) * 4, 4);
+    memcpy(&start[1], floats + (3 * blocks + 2 * b) * 4, 8);
+    check(fabs(all) <= peak * 1e-5 && start[1] - zero + start[2] - zero == start[0] - zero &&
+              fabs((zero - start[1]) * scale / 128 - sum[0]) <= peak * 1e-5 &&
+              fabs((zero - start[2]) * scale / 128 - sum[1]) <= peak * 1e-5,
+          "%s: %s: block %d: wrong starts", k->name, c->text, (int)b);
+}
+
+// The scale of block b of a slice of n terms. With VNNI the scales of a slice are a power of two from each other, each
+// up to twice what its block asks for.
+static float scale_of(const bge_kernels *k, const codes_case *c, int32_t as, const char *floats, int64_t b, int64_t n,
+                      float peak) {
+    if (as != BGE_X_INT8_VNNI) {
+        const float scale = float_at(floats, b);
+        check(fabs(scale - peak / (as == BGE_X_INT8 ? 127.0 : 32767.0)) <= peak * 1e-9,
+              "%s: %s: block %d: scale %g of %g", k->name, c->text, (int)b, (double)scale, (double)peak);
+        return scale;
+    }
+    int exponent;
+    const float power = float_at(floats, b) / 0x1.8p23f, scale = power * float_at(floats, n / 32 * 5);
+    check(frexpf(power, &exponent) == 0.5f && scale >= peak / 127.001f && (scale <= peak / 63.499f || peak == 0),
+          "%s: %s: block %d: scale %g of %g", k->name, c->text, (int)b, (double)scale, (double)peak);
+    return scale;
+}
+
+// What the n terms from l on of row i stand for; checks that it is near what was encoded, and what goes with it.
 static void decode_slice(const bge_kernels *k, const codes_case *c, int32_t as, const char *row, int64_t i, int64_t l,
                          int64_t n, float *to) {
-    const int64_t size = as == BGE_X_INT8 ? 1 : 2;
-    const double most = as == BGE_X_INT8 ? 127 : 32767;
+    const int64_t size = as == BGE_X_INT16 ? 2 : 1;
     const double nearest = 0.505; // x over the scale is rounded to a float, of whose last bit 2^15 is 2^-8
     for (int64_t b = 0; b < n / 32; b++) {
-        float scale, peak = 0, sums[3];
-        memcpy(&scale, row + n * size + b * 4, sizeof scale);
+        const float *x = c->x + i * c->x_stride + l + b * 32, peak = peak_of(x, 32);
+        const float scale = scale_of(k, c, as, row + n * size, b, n, peak);
         double sum[2] = {0, 0};
         for (int64_t j = 0; j < 32; j++) {
             int16_t q;
-            const float x = c->x[i * c->x_stride + l + b * 32 + j];
             memcpy(&q, row + (b * 32 + j) * size, (size_t)size);
-            q = as == BGE_X_INT8 ? (int8_t)q : q;
+            q = size == 1 ? (int8_t)q : q;
             to[b * 32 + j] = scale * (float)q;
             sum[j / 16] += (double)scale * q;
-            peak = fmaxf(peak, fabsf(x));
-            check(fabs(to[b * 32 + j] - x) <= (double)scale * nearest, "%s: %s: row %d, %d: %g became %g", k->name,
-                  c->text, (int)i, (int)(b * 32 + j), (double)x, (double)to[b * 32 + j]);
+            check(fabs(to[b * 32 + j] - x[j]) <= (double)scale * nearest, "%s: %s: row %d, %d: %g became %g", k->name,
+                  c->text, (int)i, (int)(b * 32 + j), (double)x[j], (double)to[b * 32 + j]);
         }
-        check(fabs(scale - peak / most) <= peak * 1e-9, "%s: %s: row %d, block %d: scale %g of %g", k->name, c->text,
-              (int)i, (int)b, (double)scale, (double)peak);
-        if (as != BGE_X_INT8)
-            continue;
-        const char *at = row + n + n / 32 * 4;
-        memcpy(&sums[0], at + b * 4, 4);
-        memcpy(&sums[1], at + n / 32 * 4 + b * 8, 8);
-        check(fabs(sums[0] - sum[0] - sum[1]) <= peak * 1e-5 && fabs(sums[1] - sum[0]) <= peak * 1e-5 &&
-                  fabs(sums[2] - sum[1]) <= peak * 1e-5,
-              "%s: %s: row %d, block %d: wrong sums", k->name, c->text, (int)i, (int)b);
+        if (size == 1)
+            check_sums(k, c, as, row + n, b, n, sum, peak);
     }
 }
 
@@ -214,7 +257,8 @@ static float *wanted(arena *a, const tables *t, const bge_kernels *k, const code
         read.part[0] = (bge_linear_part){.type = c->of[i]->type, .packed = 1};
         encode_x(a, k, &read, 1);
         const int32_t as = bge_linear_reads(k, &read, 0);
-        check(as == BGE_X_INT8 || as == BGE_X_INT16, "%s: %s: part %d reads no integers", k->name, c->text, i);
+        check(as == BGE_X_INT8 || as == BGE_X_INT16 || as == BGE_X_INT8_VNNI, "%s: %s: part %d reads no integers",
+              k->name, c->text, i);
         for (int64_t r = 0; r < c->m; r++)
             decode(k, c, as, read.encoded[as], r, x + r * c->n_in);
         bge_linear_args args = {.x = x, .x_stride = c->n_in, .m = c->m, .n_in = c->n_in, .n_parts = 1};
@@ -264,6 +308,12 @@ static void codes_at(random_state *r, const tables *t, const block_type *one, co
              (int)n_out);
     c.x = take_floats(&a, (m - 1) * c.x_stride + n_in);
     random_fill(r, c.x, (m - 1) * c.x_stride + n_in, 1);
+    for (int64_t i = 0; i < m; i++) // blocks of all sizes
+        for (int64_t j = 0; j < n_in; j += 32) {
+            const float size = ldexpf(1, -(int)random_below(r, 10));
+            for (int64_t l = 0; l < 32; l++)
+                c.x[i * c.x_stride + j + l] *= size;
+        }
     memset(c.x, 0, 32 * sizeof(float)); // a block of zeros has no scale to divide by
     c.bias = take_floats(&a, n_out);
     random_fill(r, c.bias, n_out, 1);

@@ -1,5 +1,5 @@
-// AVX-512 on a processor without it, for tests of csrc/kernels_avx512.c: SIMDe, and the few intrinsics that SIMDe 0.7.4
-// lacks, in halves of AVX2 or one element at a time. Compile with -DBGE_SIMDE -mavx2 -mfma -mf16c.
+// AVX-512 on a processor without it, for tests of csrc/kernels_avx512*.c: SIMDe, and the few intrinsics that SIMDe
+// 0.7.4 lacks, in halves of AVX2 or one element at a time. Compile with -DBGE_SIMDE -mavx2 -mfma -mf16c.
 #ifndef BGE_SIMDE_MORE_H
 #define BGE_SIMDE_MORE_H
 
