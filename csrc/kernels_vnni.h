@@ -84,21 +84,22 @@ static SIMD slice_peaks find_peaks(const float *x, int64_t blocks) {
 // squares of the scales, which is what rounding leaves, add up to the least.
 static SIMD float best_mantissa(const slice_peaks *p, int64_t blocks) {
     enum { N = BGE_SLICE / 32 };
-    float cost[N] = {0};
-    for (int64_t b = 0; b < blocks; b++)
-        for (int i = 0; i < N; i++) {
-            const float power = p->power[b] * (p->mantissa[b] > p->mantissa[i] ? 2 : 1);
-            cost[i] += power * power;
+    float cost[N];
+    for (int i = 0; i < N; i += VL) {
+        const vf mantissa = v_load(p->mantissa + i);
+        vf sum = v_zero();
+        for (int64_t b = 0; b < blocks; b++) {
+            const float square = p->power[b] * p->power[b];
+            const vf above = v_sub(mantissa, v_set1(p->mantissa[b]));
+            sum = v_add(sum, v_not_negative(above, v_set1(square), v_set1(4 * square)));
         }
-    float best = 1, least = INFINITY;
-    for (int64_t i = 0; i < blocks; i++) {
-        const float size = cost[i] * p->mantissa[i] * p->mantissa[i];
-        if (p->mantissa[i] > 0 && size < least) {
-            least = size;
-            best = p->mantissa[i];
-        }
+        v_store(cost + i, v_mul(sum, v_mul(mantissa, mantissa)));
     }
-    return best;
+    int64_t best = 0;
+    for (int64_t i = 1; i < blocks; i++)
+        if (p->mantissa[best] == 0 || (p->mantissa[i] > 0 && cost[i] < cost[best]))
+            best = i;
+    return p->mantissa[best];
 }
 
 // One block of 32 to codes: x over the scale, rounded to the nearest.
@@ -118,7 +119,8 @@ INLINE void encode_codes(const float *x, float inverse, int8_t *restrict q, int3
 static SIMD void encode_vnni(const float *x, int64_t n, void *to) {
     const bge_vnni_floats f = bge_floats_of_vnni(bge_floats_of_codes(to, BGE_X_INT8_VNNI, n).scale, n);
     const slice_peaks p = find_peaks(x, n / 32);
-    const float mantissa = best_mantissa(&p, n / 32), slice = p.largest > 0 ? p.largest * (mantissa / 127) : 0;
+    const float mantissa = best_mantissa(&p, n / 32), slice = p.largest * (mantissa / 127);
+    const float inverse = slice > 0 ? 1 / slice : 0;
     for (int64_t b = 0; b < n / 32; b++) {
         const int none = p.mantissa[b] == 0;
         const float power = none ? 1 : p.power[b] * (p.mantissa[b] > mantissa ? 2 : 1);
@@ -127,7 +129,7 @@ static SIMD void encode_vnni(const float *x, int64_t n, void *to) {
         if (none)
             memset(q, 0, 32);
         else
-            encode_codes(x + b * 32, 1 / (slice * power), q, sum);
+            encode_codes(x + b * 32, inverse / power, q, sum);
         const int lost = none && peak_bits(x + b * 32) >= 0x7f800000u;
         const int32_t zero = (int32_t)bge_bits_of_float(integer_zero * power);
         f.zero[b] = lost ? NAN : integer_zero * power;
