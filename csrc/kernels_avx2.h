@@ -114,11 +114,14 @@ TABLE(bf16)
 
 // ---- vectors of integers ----
 
+#define vi_keep(v) __asm__("" : "+x"(v)) // a statement that has a vector in its register
+#define opaque(p) __asm__("" : "+r"(p))
+
+// Products of one kind of codes: 4 rows x 16 columns, 8 sums and what else they need in 16 registers.
+enum { CODE_MR = 4 };
+
 typedef __m256i vi;
 
-V vi vi_zero(void) {
-    return _mm256_setzero_si256();
-}
 V vi vi_load(const char *p) {
     return _mm256_loadu_si256((const __m256i *)p);
 }
@@ -126,10 +129,6 @@ V vi vi_set1(const char *p) {
     return _mm256_castps_si256(_mm256_broadcast_ss((const float *)p));
 }
 
-#define vi_keep(v) __asm__("" : "+x"(v))
-
-// Products of one kind of codes: 4 rows x 16 columns, 8 sums and what else they need in 16 registers.
-enum { CODE_MR = 4 };
 #define CODES(kind, block, fit, size)                                                                                  \
     GEMM_CODES(kind, block, fit, size, 1)                                                                              \
     GEMM_CODES(kind, block, fit, size, 2)                                                                              \

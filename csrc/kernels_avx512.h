@@ -114,8 +114,10 @@ V vi vi_set1(const char *p) {
 }
 #ifdef BGE_SIMDE
 #define vi_keep(v) (void)v
+#define opaque(p) (void)p
 #else
-#define vi_keep(v) __asm__("" : "+v"(v))
+#define vi_keep(v) __asm__("" : "+v"(v)) // a statement that has a vector in its register
+#define opaque(p) __asm__("" : "+r"(p))
 #endif
 
 // ---- kernels_avx512bw.c ----

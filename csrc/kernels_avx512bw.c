@@ -8,27 +8,34 @@
 #define INLINE static inline __attribute__((always_inline)) SIMD
 #define PANEL (NV * VL)
 
-V vi vi_zero(void) {
-    return _mm512_setzero_si512();
-}
-
 // Sums of two products in 16 bits: weights below 16 may add up 8 of them (8 * 2 * 15 * 127), those below 32 four.
+V vi vi_first8(vi w, vi x) {
+    return _mm512_maddubs_epi16(w, x);
+}
 V vi vi_dot8(vi sum, vi w, vi x) {
-    return _mm512_add_epi16(sum, _mm512_maddubs_epi16(w, x));
+    sum = _mm512_add_epi16(sum, vi_first8(w, x));
+    vi_keep(sum);
+    return sum;
 }
 V vf v_sum8(vi sum) {
     return _mm512_cvtepi32_ps(_mm512_madd_epi16(sum, _mm512_set1_epi16(1)));
 }
+V vi vi_first16(vi w, vi x) {
+    return _mm512_madd_epi16(w, x);
+}
 V vi vi_dot16(vi sum, vi w, vi x) {
-    return _mm512_add_epi32(sum, _mm512_madd_epi16(w, x));
+    sum = _mm512_add_epi32(sum, vi_first16(w, x));
+    vi_keep(sum);
+    return sum;
 }
 V vf v_sum16(vi sum) {
     return _mm512_cvtepi32_ps(sum);
 }
 
+enum { CODE_MR = BGE_AVX512BW_MR };
 #define CODES_SIMD SIMD
 #define WIDE_CODES 1
-#define UNROLL_STEPS
+#define UNROLL_STEPS _Pragma("GCC unroll 16")
 #include "kernels_codes.h"
 
 // 4 rows x 32 columns: the products wait for no sum, and 8 sums are enough to hide what an addition takes.
