@@ -30,7 +30,8 @@ static inline __attribute__((always_inline)) SIMD_BF16 void gemm_dot(const bge_t
         for (int i = 0; i < rows; i++) {
             int32_t pair;
             memcpy(&pair, a + i * a_row, sizeof pair);
-            const __m512i x = _mm512_set1_epi32(pair);
+            __m512i x = _mm512_set1_epi32(pair);
+            vi_keep(x); // Clang 16 does not come to an end over a number that is spread and then read as bf16
 #pragma GCC unroll 16
             for (int v = 0; v < vectors; v++)
                 c[i][v] = _mm512_dpbf16_ps(c[i][v], (__m512bh)x, (__m512bh)w[v]);
