@@ -1,7 +1,8 @@
-"""A peer on CLIP: clip.py PEER TOWER CHECKPOINT CACHE THREADS
+"""A peer on CLIP: clip.py PEER TOWER CHECKPOINT CACHE THREADS PROBES
 
 PEER is torch, torch-bf16, torch-compile, ort, ort-int8, ov, ov-bf16 or ov-int8; TOWER is image or text. CHECKPOINT is a folder
 of the hub's layout. What is exported and quantised once lies in CACHE. Images are pixels in memory, texts are 16 tokens.
+PROBES is a file of inputs of which this peer says the embeddings of the first 8; the others are there to calibrate with.
 The cases are named by their batch: 1 and 8.
 """
 import os
@@ -14,8 +15,8 @@ import subject
 warnings.filterwarnings("ignore")
 import numpy as np  # noqa: E402
 
-BATCHES, TOKENS, OPSET, CALIBRATION = (1, 8), 16, 17, 8
-peer, tower, checkpoint, cache, threads = sys.argv[1:5] + [int(sys.argv[5])]
+BATCHES, TOKENS, OPSET, PROBES = (1, 8), 16, 17, 8
+peer, tower, checkpoint, cache, threads, probe_file = sys.argv[1:5] + [int(sys.argv[5])] + sys.argv[6:]
 cache = pathlib.Path(cache)
 random = np.random.default_rng(1)
 
@@ -34,6 +35,13 @@ def inputs(n):
     ids = random.integers(100, t["bos_token_id"], (n, TOKENS))
     ids[:, 0], ids[:, -1] = t["bos_token_id"], t["eos_token_id"]
     return ids
+
+
+def probes():
+    if tower == "text":
+        return np.fromfile(probe_file, dtype="<i4").astype(np.int64).reshape(-1, TOKENS)
+    side = config()["vision_config"]["image_size"]
+    return np.fromfile(probe_file, dtype="<f4").reshape(-1, 3, side, side)
 
 
 def features(dtype=None, attention="sdpa"):
@@ -81,7 +89,12 @@ def torch_peer():
             with torch.inference_mode():
                 module(x)
         cases[str(n)] = (n, call)
-    subject.serve("torch " + torch.__version__, cases)
+
+    def probe():
+        x = torch.from_numpy(probes()[:PROBES])
+        with torch.inference_mode():
+            return module(x if tower == "text" or peer == "torch" else x.to(torch.bfloat16)).float().numpy()
+    subject.serve("torch " + torch.__version__, cases, probe)
 
 
 def ort_peer():
@@ -102,7 +115,7 @@ def ort_peer():
     for n in BATCHES:
         x = {"x": inputs(n)}
         cases[str(n)] = (n, lambda x=x: session.run(None, x))
-    subject.serve("onnxruntime " + ort.__version__, cases)
+    subject.serve("onnxruntime " + ort.__version__, cases, lambda: session.run(None, {"x": probes()[:PROBES]})[0])
 
 
 def ov_peer():
@@ -110,14 +123,15 @@ def ov_peer():
     core = ov.Core()
     path = onnx_file()
     if peer == "ov-int8":
-        quantised = cache / f"{tower}.int8.xml"
+        quantised = cache / f"{tower}.calibrated.xml"
         if not quantised.exists():
             import nncf
-            data = nncf.Dataset([inputs(1) for _ in range(CALIBRATION)])
+            calibration = probes()[PROBES:]
+            data = nncf.Dataset([x[None] for x in calibration])
             model = nncf.quantize(core.read_model(path), data, model_type=nncf.ModelType.TRANSFORMER,
-                                  subset_size=CALIBRATION)
+                                  subset_size=len(calibration))
             ov.save_model(model, cache / f"{tower}.part.xml", compress_to_fp16=False)
-            os.replace(cache / f"{tower}.part.bin", cache / f"{tower}.int8.bin")
+            os.replace(cache / f"{tower}.part.bin", cache / f"{tower}.calibrated.bin")
             os.replace(cache / f"{tower}.part.xml", quantised)
         path = quantised
     cases = {}
@@ -128,7 +142,8 @@ def ov_peer():
             "INFERENCE_PRECISION_HINT": "bf16" if peer == "ov-bf16" else "f32", "INFERENCE_NUM_THREADS": threads,
             "PERFORMANCE_HINT": "LATENCY"}).create_infer_request()
         cases[str(n)] = (n, lambda request=request, x=x: request.infer({0: x}))
-    subject.serve("openvino " + ov.__version__.split("-")[0], cases)
+    # The last request is of as many inputs as there are probes.
+    subject.serve("openvino " + ov.__version__.split("-")[0], cases, lambda: request.infer({0: probes()[:PROBES]})[0])
 
 
 def main():

@@ -1,7 +1,7 @@
 """The side of a peer in the benchmark's conversation (bench/sidebyside/subject.go has the other).
 
-A peer prints one line of JSON once it can compute: what it is, the cases that it knows and the seconds that it took to get
-there. Then, for each line {"case": NAME, "seconds": S} of standard input, it runs the case for at least S seconds and at
+A peer prints one line of JSON once it can compute: what it is, the cases that it knows, the seconds that it took to get
+there, and its embeddings of inputs that all are given. Then, for each line {"case": NAME, "seconds": S} of standard input, it runs the case for at least S seconds and at
 least once, and prints {"items": N, "times": [seconds of each call], "cpu": seconds of processor time}. So that the
 benchmark's samples of several peers can take turns, nothing runs between two lines.
 """
@@ -31,12 +31,13 @@ def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def serve(version, cases):
+def serve(version, cases, probe=None):
     """cases: name -> (items of a call, function). Each function is called once before the peer says that it is ready, or
-    the one in the third place is instead."""
+    the one in the third place is instead. probe returns the embeddings of the probes, a row each."""
     for items, run, *warm in cases.values():
         (warm[0] if warm else run)()
-    say(ready=True, version=version, cases=sorted(cases), load=time.perf_counter() - START, peak=peak())
+    is_ready = {"load": time.perf_counter() - START, "peak": peak()}
+    say(ready=True, version=version, cases=sorted(cases), vectors=probe().tolist() if probe else [], **is_ready)
     for line in sys.stdin:
         ask = json.loads(line)
         items, run, *_ = cases[ask["case"]]

@@ -77,7 +77,7 @@ func (s setup) pictures() error {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return err
 	}
-	data := photograph(640, 480)
+	data := photograph(640, 480, 0)
 	for i := range count {
 		path := filepath.Join(dir, fmt.Sprintf("%02d.jpg", i))
 		if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, data) { //nolint:gosec // ours
@@ -91,15 +91,15 @@ func (s setup) pictures() error {
 }
 
 // photograph returns a JPEG file with about as much detail as a photograph has: waves, edges and grain at 4:2:0 and
-// quality 90, some two bits a pixel.
-func photograph(width, height int) []byte {
+// quality 90, some two bits a pixel. There are many, which differ in their waves and edges.
+func photograph(width, height, which int) []byte {
 	im := image.NewNRGBA(image.Rect(0, 0, width, height))
 	grain := randomFloats(3 * width * height)
 	for i := range width * height {
 		x, y := i%width, i/width
-		wave := math.Sin(float64(x)/9) * math.Cos(float64(y)/13)
+		wave := math.Sin(float64(x)/float64(9+which)) * math.Cos(float64(y)/float64(13+7*which))
 		for c := range 3 {
-			im.Pix[4*i+c] = byte(110 + 50*wave + float64(x*y%(97+c))/3 + 10*float64(grain[3*i+c]))
+			im.Pix[4*i+c] = byte(110 + 50*wave + float64(x*y%(97+13*which+c))/(3+float64(which)/2) + 10*float64(grain[3*i+c]))
 		}
 		im.Pix[4*i+3] = 255
 	}
@@ -145,6 +145,11 @@ func (s setup) prepare(groups []group, types []string) error {
 	for name, list := range models {
 		if err := s.models(name, list); err != nil {
 			return err
+		}
+		if strings.HasPrefix(name, "clip-") {
+			if err := s.probes(name, filepath.Join(s.dir, name+"-"+list[0]+".gguf")); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

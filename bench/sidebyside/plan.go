@@ -171,8 +171,9 @@ func (p *planner) clip(m clipModel, side string) group {
 	for _, n := range batches {
 		g.cases = append(g.cases, kase{strconv.Itoa(n), fmt.Sprintf("batch %d", n), unit, m.work(side)})
 	}
+	probe := probePath(p.dir, m.name, side)
 	for _, typ := range p.types {
-		g.subjects = append(g.subjects, p.ours(typ, side, m.name, p.threads))
+		g.subjects = append(g.subjects, p.ours(typ, side, m.name, p.threads, "-probes", probe))
 	}
 	if p.onlyOurs {
 		return g
@@ -181,7 +182,7 @@ func (p *planner) clip(m clipModel, side string) group {
 	for _, q := range p.choose([]peer{{"torch", "f32"}, {"torch-bf16", "bf16"}, {"torch-compile", "bf16"}, {"ort", "f32"},
 		{"ort-int8", "int8"}, {"ov", "f32"}, {"ov-bf16", "bf16"}, {"ov-int8", "int8"}}) {
 		g.subjects = append(g.subjects, subjectSpec{name: q.name, limit: q.limit, argv: []string{p.python, script, q.name,
-			side, filepath.Join(p.dir, m.name), cache, strconv.Itoa(p.threads)}})
+			side, filepath.Join(p.dir, m.name), cache, strconv.Itoa(p.threads), probe}})
 	}
 	t, tokens := m.text, float64(tokensOfText)
 	if side == "image" {
@@ -284,7 +285,7 @@ func (p *planner) scaling() group {
 		cases: []kase{{"1", "batch 1", "image", m.work("image")}, {"8", "batch 8", "image", m.work("image")}}}
 	for _, typ := range p.types {
 		for _, n := range []int{1, p.threads} {
-			s := p.ours(typ, "image", m.name, n)
+			s := p.ours(typ, "image", m.name, n, "-probes", probePath(p.dir, m.name, "image"))
 			s.name = fmt.Sprintf("%s, %d thread", s.name, n)
 			if n > 1 {
 				s.name += "s"

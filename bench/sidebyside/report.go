@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -55,8 +56,9 @@ type row struct {
 	Rate      spread            `json:"items_per_second"`
 	CPU       float64           `json:"cpu_seconds_an_item"`
 	Limit     string            `json:"limit"`
-	OfLimit   spread            `json:"of_limit"`       // work that the result needs, over the limit beside it; 0: not counted
-	Over      map[string]spread `json:"over,omitempty"` // of ours: how many times faster than each other subject
+	OfLimit   spread            `json:"of_limit"`         // work that the result needs, over the limit beside it; 0: not counted
+	Over      map[string]spread `json:"over,omitempty"`   // of ours: how many times faster than each other subject
+	Cosine    float64           `json:"cosine,omitempty"` // lowest of the probes' embeddings to those in float32
 	Load      float64           `json:"load_seconds"`
 	Peak      int64             `json:"peak_bytes"`
 	File      int64             `json:"file_bytes,omitempty"`
@@ -68,6 +70,7 @@ type row struct {
 // rows makes a group's rows of what was measured.
 func (r *runner) rows(g group, results []*result) groupReport {
 	out := groupReport{Name: g.name, Title: g.title, Note: g.note, Rounds: g.rounds, When: now()}
+	exact := reference(results)
 	for _, res := range results {
 		spec := res.s.spec
 		w := row{Case: res.c.name, What: res.c.what, Subject: spec.name, Ours: spec.ours, Version: res.s.ready.Version,
@@ -75,6 +78,9 @@ func (r *runner) rows(g group, results []*result) groupReport {
 			Rate: res.each(func(s sample) float64 { return s.rate }),
 			CPU:  res.each(func(s sample) float64 { return s.cpu }).Median}
 		w.OfLimit = res.each(func(s sample) float64 { return res.c.flop * s.rate / s.limit })
+		if len(res.s.ready.Vectors) > 0 && exact != nil {
+			w.Cosine = lowestCosine(exact, res.s.ready.Vectors)
+		}
 		if g.profile && spec.ours {
 			w.GoShare = res.each(func(s sample) float64 { return s.goTime }).Median
 		}
@@ -184,7 +190,7 @@ func (r *report) markdown(name string) string {
 	p("")
 	p("`make bench` on %s, commit %s, on a machine with %d processors (%s). Rates are medians over rounds in which all "+
 		"programs took turns; the numbers in brackets are the quartiles. \"Of the limit\" is the work that a result needs, over what "+
-		"register-only loops reached beside each sample.", r.Date, r.Commit, r.Processor.Cores, r.Processor.Features)
+		"register-only loops reached beside each sample. \"Cosine\" is the lowest of %d pictures or texts to the same weights in float32.", r.Date, r.Commit, r.Processor.Cores, r.Processor.Features, probes)
 	p("")
 	if n, of := r.disturbed(); n > 0 {
 		p("**Other programs took more than %.0f%% of the machine during %d of %d samples** (load average %.1f before, %.1f after): "+
@@ -248,8 +254,8 @@ func (g groupReport) markdown(p func(string, ...any)) {
 	for _, w := range g.Rows {
 		if w.Case != last {
 			last = w.Case
-			p("\n| %s | %ss/s | processor time of one | of the limit | bgevl over it |", w.What, w.Unit)
-			p("|---|---|---|---|---|")
+			p("\n| %s | %ss/s | processor time of one | of the limit | cosine | bgevl over it |", w.What, w.Unit)
+			p("|---|---|---|---|---|---|")
 		}
 		of := ""
 		if w.OfLimit.Median > 0 {
@@ -261,8 +267,19 @@ func (g groupReport) markdown(p func(string, ...any)) {
 		} else if !strings.Contains(name, "ggml") {
 			name += " (" + w.Version + ")"
 		}
-		p("| %s | %s | %s | %s | %s |", name, digits(w.Rate), milliseconds(w.CPU), of, g.over(w))
+		p("| %s | %s | %s | %s | %s | %s |", name, digits(w.Rate), milliseconds(w.CPU), of, cosine(w.Cosine), g.over(w))
 	}
+}
+
+// cosine formats one so that it never reads closer to 1 than it is; nothing for 0, which was not measured.
+func cosine(x float64) string {
+	switch {
+	case x == 0:
+		return ""
+	case x > 0.99999:
+		return fmt.Sprintf("%.7f", math.Floor(x*1e7)/1e7)
+	}
+	return fmt.Sprintf("%.5f", math.Floor(x*1e5)/1e5)
 }
 
 func milliseconds(s float64) string {

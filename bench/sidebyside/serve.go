@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/pprof"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -39,14 +40,16 @@ func serve(args []string) error {
 	threads := f.Int("threads", 0, "threads of a call")
 	tokens := f.Int("tokens", 0, "tokens of a prefill")
 	pictures := f.String("pictures", "", "folder of JPEG files")
+	probe := f.String("probes", "", "file of inputs whose embeddings are to be said")
 	if err := f.Parse(args[1:]); err != nil {
 		return err
 	}
 	var jobs map[string]job
+	embed := func() ([][]float32, error) { return nil, nil }
 	var err error
 	switch args[0] {
 	case "image", "text":
-		jobs, err = clipJobs(args[0], *model, *threads)
+		jobs, embed, err = clipJobs(args[0], *model, *threads, *probe)
 	case "prefill":
 		jobs, err = prefillJobs(*model, *threads, *tokens)
 	case "vision":
@@ -69,7 +72,11 @@ func serve(args []string) error {
 			return err
 		}
 	}
-	say(answer{Ready: true, Version: "bgevl", Cases: names, Load: time.Since(begin).Seconds(), Peak: peak()})
+	ready := answer{Ready: true, Version: "bgevl", Cases: names, Load: time.Since(begin).Seconds(), Peak: peak()}
+	if ready.Vectors, err = embed(); err != nil {
+		return err
+	}
+	say(ready)
 	in := bufio.NewScanner(os.Stdin)
 	for in.Scan() {
 		var q question
@@ -176,10 +183,10 @@ func peak() int64 { return usage().Maxrss * 1024 }
 // tokensOfText is the length of the texts that are measured, start and end included.
 const tokensOfText = 16
 
-func clipJobs(tower, path string, threads int) (map[string]job, error) {
+func clipJobs(tower, path string, threads int, probe string) (map[string]job, func() ([][]float32, error), error) {
 	m, err := clip.Open(path, &clip.Options{Threads: threads})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	jobs := map[string]job{}
 	for _, n := range batches {
@@ -191,13 +198,37 @@ func clipJobs(tower, path string, threads int) (map[string]job, error) {
 		} else {
 			rows, err := textRows(m, n)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			run = func(ctx context.Context) error { return m.EncodeTokens(ctx, rows, dst) }
 		}
 		jobs[strconv.Itoa(n)] = job{items: float64(n), run: run}
 	}
-	return jobs, nil
+	return jobs, func() ([][]float32, error) { return embedProbes(m, tower, probe) }, nil
+}
+
+// embedProbes returns the embeddings of the probes in a file.
+func embedProbes(m *clip.Model, tower, path string) ([][]float32, error) {
+	dst := make([]float32, probes*m.Dim())
+	if tower == "image" {
+		pix, err := readNumbers[float32](path, probes*m.PixelCount())
+		if err != nil {
+			return nil, err
+		}
+		if err := m.EncodeImage(context.Background(), pix, dst); err != nil {
+			return nil, err
+		}
+	} else {
+		ids, err := readNumbers[int32](path, probes*tokensOfText)
+		if err != nil {
+			return nil, err
+		}
+		rows := slices.Collect(slices.Chunk(ids, tokensOfText))
+		if err := m.EncodeTokens(context.Background(), rows, dst); err != nil {
+			return nil, err
+		}
+	}
+	return slices.Collect(slices.Chunk(dst, m.Dim())), nil
 }
 
 // textRows returns n rows of tokens between the start and the end token.
@@ -256,7 +287,7 @@ func visionJobs(path string, threads int) (map[string]job, error) {
 	if err != nil {
 		return nil, err
 	}
-	im, err := pixels.Decode(photograph(672, 672), pixels.Limits{})
+	im, err := pixels.Decode(photograph(672, 672, 0), pixels.Limits{})
 	if err != nil {
 		return nil, err
 	}

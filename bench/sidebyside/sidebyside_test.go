@@ -75,7 +75,7 @@ func TestReportFile(t *testing.T) {
 	require.Equal(t, r, back)
 	text, err := os.ReadFile(filepath.Join(dir, "x.md"))
 	require.NoError(t, err)
-	require.Contains(t, string(text), "| ov () | 0.000 | 0.00 ms | 0.80 of f32 | f16 1.20 |")
+	require.Contains(t, string(text), "| ov () | 0.000 | 0.00 ms | 0.80 of f32 |  | f16 1.20 |")
 	require.FileExists(t, filepath.Join(dir, "x.png"))
 
 	newer := &report{Threads: 2, Processor: r.Processor, Groups: []groupReport{{Name: "decoder"}}}
@@ -149,4 +149,33 @@ func TestLimitProgram(t *testing.T) {
 	}
 	_, err = l.measure("none", 1)
 	require.ErrorContains(t, err, "no limit none")
+}
+
+// What is said of a program's closeness is the worst of its vectors, against a program in float32 where there is one.
+func TestCosineIsOfTheFarthestVector(t *testing.T) {
+	exact := [][]float32{{1, 0}, {0, 2}}
+	require.InDelta(t, 1, lowestCosine(exact, [][]float32{{3, 0}, {0, 1}}), 1e-12)
+	require.InDelta(t, 0.8, lowestCosine(exact, [][]float32{{1, 0}, {3, 4}}), 1e-6)
+	require.Equal(t, "0.9999954", cosine(0.99999549))
+	require.Equal(t, "0.99899", cosine(0.998999))
+	require.Empty(t, cosine(0))
+
+	said := func(name string, ours bool, limit string, x float32) *result {
+		return &result{s: &subject{spec: subjectSpec{name: name, ours: ours, limit: limit}, ready: answer{Vectors: [][]float32{{x}}}}}
+	}
+	f16, int8s, floats := said("bgevl f16", true, "bf16", 1), said("ov-int8", false, "int8", 2), said("ov", false, "f32", 3)
+	require.Equal(t, floats.s.ready.Vectors, reference([]*result{f16, int8s, floats}))
+	require.Equal(t, f16.s.ready.Vectors, reference([]*result{int8s, f16}))
+	require.Nil(t, reference([]*result{int8s}))
+}
+
+// Numbers that programs share come back as they were written.
+func TestNumbersFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "numbers")
+	require.NoError(t, writeNumbers(path, []float32{1.5, -2, 3}))
+	got, err := readNumbers[float32](path, 2)
+	require.NoError(t, err)
+	require.Equal(t, []float32{1.5, -2}, got)
+	_, err = readNumbers[float32](path, 4)
+	require.Error(t, err)
 }

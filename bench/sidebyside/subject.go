@@ -28,8 +28,9 @@ type answer struct {
 	Ready   bool              `json:"ready,omitempty"`
 	Version string            `json:"version,omitempty"`
 	Cases   []string          `json:"cases,omitempty"`
-	Load    float64           `json:"load,omitempty"`   // seconds until it was ready
-	Limits  map[string]string `json:"limits,omitempty"` // of the program limit: kind and how it is measured
+	Load    float64           `json:"load,omitempty"`    // seconds until it was ready
+	Limits  map[string]string `json:"limits,omitempty"`  // of the program limit: kind and how it is measured
+	Vectors [][]float32       `json:"vectors,omitempty"` // of the probes
 
 	Items float64   `json:"items,omitempty"` // of a call
 	Times []float64 `json:"times,omitempty"` // seconds of each call
