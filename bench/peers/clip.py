@@ -66,12 +66,13 @@ def features(dtype=None, attention="sdpa"):
 def onnx_file():
     path = cache / f"{tower}.onnx"
     if not path.exists():
+        part = f"{path}.{os.getpid()}.part"  # peers that start at the same time export it twice rather than one half
         import torch
         with torch.inference_mode(False), torch.no_grad():
-            torch.onnx.export(features(attention="eager"), (torch.from_numpy(inputs(2)),), str(path) + ".part",
+            torch.onnx.export(features(attention="eager"), (torch.from_numpy(inputs(2)),), part,
                               input_names=["x"], output_names=["y"], dynamic_axes={"x": {0: "n"}, "y": {0: "n"}},
                               opset_version=OPSET, dynamo=False)
-        os.replace(str(path) + ".part", path)
+        os.replace(part, path)
     return path
 
 
