@@ -82,4 +82,9 @@ template <uint32_t n_bindings> struct whole_set {
         ? vk::Result::eSuccess                                                                                         \
         : vk::Result::eNotReady
 
+// The one call of ggml's, where it has the device and the pipeline at hand.
+#include <bgevl/narrow.hpp>
+#define createComputePipeline(cache, ggml)                                                                             \
+    createComputePipeline(cache, bgevl::narrowed(device, pipeline, ggml).create_info)
+
 #endif // BGEVL_VULKAN_HPP
