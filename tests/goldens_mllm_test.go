@@ -25,7 +25,7 @@ const (
 	minCosMLLMRows  = 0.99999 // between a row alone and in a batch
 )
 
-// mostPictures spares machines whose device is software: there a picture takes most of a minute.
+// mostPictures spares machines whose device is software: there a picture takes fifteen seconds of two cores.
 var mostPictures = flag.Int("pictures", -1, "how many goldens with a picture to check of each small MLLM; -1: all")
 
 // mllmThreads compute them: in networks so small more threads mostly wait for each other.
