@@ -6,9 +6,9 @@
 #
 # cpu, the default, also tests libjpeg-turbo without the library, where CMake found it. vulkan takes the first Vulkan
 # device, which is Mesa's software device where there is no GPU, and holds every model to its goldens there. The software
-# device takes a quarter of an hour for the MLLMs' pictures in f32, and checks one of each in q8_0. PICTURES says how many of
-# each instead (-1: all). It compiles for five minutes on two cores, once. Without its tools, or without a device, a preset is left out, in so many words; under
-# BGEVL_REQUIRE=1 that fails.
+# device takes a quarter of an hour for the MLLMs' pictures in f32, and checks one of each in q8_0. PICTURES says how many
+# of each instead (-1: all). It compiles for five minutes on two cores, once. Without its tools, or without a device, a
+# preset is left out, in so many words; under BGEVL_REQUIRE=1 that fails.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 go=${GO:-go}

@@ -7,11 +7,9 @@
 //
 //  - soft_max of long rows by its specialization constant;
 //  - products of small and middle tiles by theirs, with as large a piece of the tile for each thread as LLVM compiles
-//  in
-//    reasonable time: reading the tile, thread by thread, is what takes the time;
+//    in reasonable time: reading the tile, thread by thread, is what takes the time;
 //  - norms and rotary positions, whose work groups are fixed in the shader, by ggml's own shaders compiled once more
-//  with
-//    another size (cmake/vulkan.cmake).
+//    with another size (cmake/vulkan.cmake).
 //
 // Pipelines are told by their names and constants. cmake/vulkan.cmake checks that ggml still has them.
 #ifndef BGEVL_NARROW_HPP
