@@ -270,10 +270,12 @@ static void fetch(ahead *next) {
 static void panel_rows(const plan *p, const segment *s, bge_tile t, int64_t panel, int last, ahead next) {
     const bge_gemm *gemm = p->simd->gemm[s->kind]->one;
     const int codes = reads_codes(s);
-    const int64_t mr = tile_rows(p, s);
-    const int64_t step = mr * t.a_row * (codes ? 1 : s->kind == BGE_B_DOT ? 2 : 4); // bytes
-    for (int64_t i = 0; i < s->rows; i += mr) {
-        const int64_t rows = bge_min(mr, s->rows - i);
+    const int64_t row_bytes = t.a_row * (codes ? 1 : s->kind == BGE_B_DOT ? 2 : 4);
+    for (int64_t i = 0, rows; i < s->rows; i += rows) {
+        rows = bge_min(tile_rows(p, s), s->rows - i);
+        while (!gemm[rows])
+            rows--;
+        const int64_t step = rows * row_bytes;
         fetch(&next);
         gemm[rows](&t);
         if (last)
@@ -283,7 +285,7 @@ static void panel_rows(const plan *p, const segment *s, bge_tile t, int64_t pane
             t.a_scale = (const float *)(const void *)((const char *)t.a_scale + step);
             t.a_sum = (const float *)(const void *)((const char *)t.a_sum + step);
         }
-        t.c += mr * t.c_row;
+        t.c += rows * t.c_row;
     }
 }
 

@@ -52,7 +52,8 @@ typedef void (*bge_gemm)(const bge_tile *t);
 enum { BGE_MAX_ROWS = 16, BGE_MAX_PANEL = 64 };
 enum { BGE_SLICE = 512 }; // most terms of a slice of sums
 
-// Products of one kind of b, by number of rows (index 1 to mr).
+// Products of one kind of b, by number of rows (index 1 to mr). Of codes, some numbers between 1 and the most may be
+// missing.
 typedef struct bge_gemms {
     bge_gemm one[BGE_MAX_ROWS + 1]; // over one panel
     bge_gemm
