@@ -39,26 +39,12 @@ CODES(u5, 32, 16, 1)
 CODES(s16, 32, 32, 2)
 CODES(s16_16, 16, 16, 2)
 
-// Codes of up to 5 bits with 8 bits of activation. Those of 6 and 8 bits would overflow after a step or two, and lose
-// what they are chosen for: 16 bits of activation take no longer.
 static const bge_simd simd = {
-    FLOAT_LOOPS(NULL, round_to_bf16),
-    .code_mr = CODE_MR,
-    .gemm[BGE_B_U4] = &gemms_u4,
-    .gemm[BGE_B_U5] = &gemms_u5,
-    .gemm[BGE_B_S16] = &gemms_s16,
-    .gemm[BGE_B_S16_16] = &gemms_s16_16,
-    .code_type = {[BGE_TYPE_Q4_0] = {BGE_B_U4, 32},
-                  [BGE_TYPE_Q4_1] = {BGE_B_U4, 32},
-                  [BGE_TYPE_Q5_0] = {BGE_B_U5, 32},
-                  [BGE_TYPE_Q5_1] = {BGE_B_U5, 32},
-                  [BGE_TYPE_Q4_K] = {BGE_B_U4, 32},
-                  [BGE_TYPE_Q5_K] = {BGE_B_U5, 32},
-                  [BGE_TYPE_Q8_0] = {BGE_B_S16, 32},
-                  [BGE_TYPE_Q6_K] = {BGE_B_S16_16, 16}},
-    .pack_panel = pack_panel,
-    .expand_panel = expand_panel,
-    .encode_row = ENCODE_ROW,
+    FLOAT_LOOPS(NULL, round_to_bf16),    .code_mr = CODE_MR,
+    .gemm[BGE_B_U4] = &gemms_u4,         .gemm[BGE_B_U5] = &gemms_u5,
+    .gemm[BGE_B_S16] = &gemms_s16,       .gemm[BGE_B_S16_16] = &gemms_s16_16,
+    .code_type = BGE_CODES_WITHOUT_VNNI, .pack_panel = pack_panel,
+    .expand_panel = expand_panel,        .encode_row = ENCODE_ROW,
 };
 
 const bge_kernels bge_kernels_avx2 = KERNELS("avx2", 0, simd);

@@ -90,6 +90,15 @@ typedef struct bge_code_type {
 
 enum { BGE_CODE_TYPES = 16 }; // all with codes are below
 
+// The products of x86-64 without VNNI: codes of up to 5 bits with 8 bits of activation. Those of 6 and 8 bits would
+// overflow after a step or two, and lose what they are chosen for: 16 bits of activation take no longer.
+// clang-format off
+#define BGE_CODES_WITHOUT_VNNI                                                                                         \
+    {[BGE_TYPE_Q4_0] = {BGE_B_U4, 32}, [BGE_TYPE_Q4_1] = {BGE_B_U4, 32}, [BGE_TYPE_Q5_0] = {BGE_B_U5, 32},             \
+     [BGE_TYPE_Q5_1] = {BGE_B_U5, 32}, [BGE_TYPE_Q4_K] = {BGE_B_U4, 32}, [BGE_TYPE_Q5_K] = {BGE_B_U5, 32},             \
+     [BGE_TYPE_Q8_0] = {BGE_B_S16, 32}, [BGE_TYPE_Q6_K] = {BGE_B_S16_16, 16}}
+// clang-format on
+
 // A block of a type of quantised weights, as in a file and in a packed panel.
 typedef struct bge_block {
     int16_t values, bytes;
